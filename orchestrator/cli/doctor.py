@@ -1,0 +1,140 @@
+"""doctor: what is reachable, configured, wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import typer
+
+from orchestrator.cli.options import Json
+
+if TYPE_CHECKING:
+    from orchestrator.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: orchestrator doctor --json")(doctor)
+
+
+def doctor(json: Json = False) -> int:
+    """Show what is configured, what can be reached, and what to mend."""
+    from orchestrator.cli.output import print_json
+    from orchestrator.settings import load_settings
+
+    settings = load_settings()
+    checks: list[tuple[str, Callable[[Settings], str]]] = [
+        ("data directory", _data_dir),
+        ("database", _database),
+        ("journal", _journal),
+        ("broker", _broker),
+        ("workers", _workers),
+        ("API key", _api_key),
+        ("provider", _provider),
+    ]
+    findings = [_find(name, check, settings) for name, check in checks]
+    if json:
+        print_json(findings)
+    else:
+        for finding in findings:
+            mark = "ok " if finding["ok"] else "BAD"
+            print(f"{mark} {finding['check']:15} {finding['found']}")
+            if finding["mend"]:
+                print(f"    {'':15} {finding['mend']}")
+    return 0 if all(finding["ok"] for finding in findings) else 3
+
+
+def _find(name: str, check: Callable[[Settings], str], settings: Settings) -> dict[str, object]:
+    from orchestrator.errors import OrchestratorError
+
+    try:
+        return {"check": name, "ok": True, "found": check(settings), "mend": None}
+    except OrchestratorError as error:
+        return {"check": name, "ok": False, "found": error.message, "mend": error.mend}
+
+
+def _data_dir(settings: Settings) -> str:
+    from orchestrator import places
+
+    if not settings.data_dir.exists():
+        return f"{settings.data_dir} (will be made by the first submit)"
+    places.create_data_dir(settings.data_dir)
+    return str(settings.data_dir)
+
+
+def _database(settings: Settings) -> str:
+    from orchestrator.store import schema
+    from orchestrator.store.engine import Store, safe_url
+
+    url = safe_url(settings.database_url)
+    if settings.database_url_setting is None and not settings.data_dir.exists():
+        return f"{url} (will be made by the first submit)"
+    store = Store(settings.database_url)
+    schema.check(store)
+    return f"{url}, revision {schema.SCHEMA}"
+
+
+def _journal(settings: Settings) -> str:
+    import os
+
+    from orchestrator.errors import ConfigError
+
+    if settings.journal_dir_setting is None and not settings.data_dir.exists():
+        return "in the user's state directory (will be made by the first submit)"
+    folder = settings.journal_dir
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        raise ConfigError(
+            f"the journal directory {folder} cannot be written",
+            mend="Give yourself permission there, or set ORCHESTRATOR_JOURNAL_DIR.",
+        )
+    return str(folder)
+
+
+def _broker(settings: Settings) -> str:
+    from orchestrator.store.engine import safe_url
+    from orchestrator.supervisor import children
+
+    if settings.embedded_broker:
+        return f"embedded ({children.broker_binary()}), started by `run` and `up`"
+    import redis
+
+    from orchestrator.errors import ServiceError
+    from orchestrator.runtime import redis_url
+
+    try:
+        redis.Redis.from_url(redis_url(settings), socket_connect_timeout=5).ping()
+    except (redis.RedisError, ValueError, OSError) as error:
+        raise ServiceError(
+            f"the broker cannot be reached: {error}", mend="Check ORCHESTRATOR_BROKER_URL."
+        ) from None
+    return safe_url(settings.broker_url)
+
+
+def _workers(settings: Settings) -> str:
+    from orchestrator.errors import OrchestratorError
+    from orchestrator.store import workers
+    from orchestrator.store.engine import Store
+
+    if settings.database_url_setting is None and not settings.data_dir.exists():
+        return "none (`run` and `up` start them)"
+    try:
+        with Store(settings.database_url).read() as tx:
+            alive = workers.alive(tx)
+    except OrchestratorError:
+        return "not known: the database does not answer"
+    return ", ".join(alive) or "none (`run` and `up` start them)"
+
+
+def _api_key(settings: Settings) -> str:
+    settings.require_api_key()
+    return f"set, fingerprint {settings.account}"
+
+
+def _provider(settings: Settings) -> str:
+    from orchestrator.cli import starting
+
+    if settings.api_key is None:
+        return f"{settings.base_url} (not tried without a key)"
+    starting.check_reachable(settings)
+    return f"{settings.base_url} answers"

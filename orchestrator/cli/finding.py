@@ -1,0 +1,46 @@
+"""From what a person typed to the batch they mean."""
+
+from __future__ import annotations
+
+import re
+
+from orchestrator.errors import UsageError
+from orchestrator.services.context import Context
+from orchestrator.store import batches
+from orchestrator.store.batches import Batch
+from orchestrator.store.engine import Tx
+
+NAME = re.compile(r"[A-Za-z0-9._:+-]+")
+
+
+def check_name(value: str, what: str) -> str:
+    """Raises UsageError where a name or label has characters it must not have."""
+    if not NAME.fullmatch(value):
+        raise UsageError(
+            f"the {what} {value!r} has characters other than letters, digits and . _ : + -",
+            mend=f"Choose another with --{what}.",
+        )
+    return value
+
+
+def find_batch(context: Context, text: str) -> Batch:
+    """The batch called `text`. Raises UsageError with the nearest names."""
+    with context.store.read() as tx:
+        name, at, label = text.partition("@")
+        found = batches.find(tx, name, label) if at else batches.latest(tx, name)
+        if found is None or found.published_at is None:
+            raise _unknown(tx, text)
+        return found
+
+
+def _unknown(tx: Tx, text: str) -> UsageError:
+    from rapidfuzz import process
+
+    titles = batches.titles(tx)
+    near = [title for title, _, _ in process.extract(text, titles, limit=3, score_cutoff=60)]
+    mend = "`orchestrator batches` lists them."
+    if near:
+        mend = f"Did you mean {' or '.join(near)}? {mend}"
+    elif not titles:
+        mend = "Nothing was submitted here yet: `orchestrator run SPEC` does."
+    return UsageError(f"there is no batch {text!r}", mend=mend, code="no_batch")

@@ -1,0 +1,95 @@
+"""Watching a batch until it ends: one live screen on a terminal, NDJSON off it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from rich.live import Live
+
+from orchestrator.cli import screen
+from orchestrator.cli.output import console, emit, on_terminal, say
+from orchestrator.errors import ServiceError
+from orchestrator.runtime import Runtime
+from orchestrator.services import status
+from orchestrator.services.status import BatchStatus
+from orchestrator.store import batches, views, workers
+from orchestrator.store.batches import Batch
+
+TERMINAL_SECONDS = 0.5
+PIPE_SECONDS = 1.0
+PATIENCE_SECONDS = 60.0
+"""How long a database that went away may take to come back before watching gives up."""
+
+
+def read(runtime: Runtime, batch: Batch) -> BatchStatus:
+    with runtime.context.store.read() as tx:
+        return status.read(tx, runtime.context, batches.get(tx, batch.id))
+
+
+def failures(runtime: Runtime, batch: Batch) -> list[tuple[str, str, str, int]]:
+    with runtime.context.store.read() as tx:
+        return views.failures(tx, batch.id)
+
+
+def moments(
+    runtime: Runtime, batch: Batch, pause: Callable[[float], None], interval: float
+) -> Iterator[BatchStatus]:
+    """The batch's status again and again, up to and with the one that is settled."""
+    away_since: float | None = None
+    while True:
+        try:
+            now = read(runtime, batch)
+        except ServiceError:
+            away_since = away_since or time.monotonic()
+            if time.monotonic() - away_since > PATIENCE_SECONDS:
+                raise
+            pause(interval)
+            continue
+        away_since = None
+        yield now
+        if now.settled:
+            return
+        pause(interval)
+
+
+def follow(
+    runtime: Runtime, batch: Batch, pause: Callable[[float], None] = time.sleep
+) -> BatchStatus:
+    """Show the batch until it is settled; returns how it ended."""
+    return _on_terminal(runtime, batch, pause) if on_terminal() else _off(runtime, batch, pause)
+
+
+def _on_terminal(runtime: Runtime, batch: Batch, pause: Callable[[float], None]) -> BatchStatus:
+    pace = screen.Pace()
+    with Live(console=console(), refresh_per_second=4, transient=False) as live:
+        for now in moments(runtime, batch, pause, TERMINAL_SECONDS):
+            pace.note(time.monotonic(), now.done)
+            live.update(screen.batch_screen(now, failures(runtime, batch), pace))
+    return now
+
+
+def _off(runtime: Runtime, batch: Batch, pause: Callable[[float], None]) -> BatchStatus:
+    before: dict[str, object] | None = None
+    for now in moments(runtime, batch, pause, PIPE_SECONDS):
+        shape = now.as_json()
+        if shape != before and not now.settled:
+            emit("progress", **shape)
+        before = shape
+    return now
+
+
+def watch(runtime: Runtime, batch: Batch) -> int:
+    """`watch` and `submit --watch`: follow, then say how it ended."""
+    with runtime.context.store.read() as tx:
+        alive = workers.alive(tx)
+    if not alive and batch.finished_at is None:
+        say("no worker is running; `orchestrator up` starts one")
+    try:
+        ended = follow(runtime, batch)
+    except KeyboardInterrupt:
+        say(f"the batch goes on without being watched; `orchestrator watch {batch.title}` again")
+        raise
+    if not on_terminal():
+        emit("ended", **ended.as_json())
+    return ended.exit_code()

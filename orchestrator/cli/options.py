@@ -1,0 +1,56 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def complete_batches(incomplete: str) -> list[str]:
+    """Names for the shell; silence where there is no database to ask."""
+    from orchestrator.errors import OrchestratorError
+    from orchestrator.runtime import open_runtime
+    from orchestrator.store import batches
+
+    try:
+        runtime = open_runtime(create=False)
+        with runtime.context.store.read() as tx:
+            return [title for title in batches.titles(tx) if title.startswith(incomplete)]
+    except OrchestratorError:
+        return []
+
+
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A CSV or YAML file of prompts.")]
+BatchName = Annotated[
+    str,
+    typer.Argument(
+        metavar="BATCH",
+        help="name@label, or a name alone for its latest batch.",
+        autocompletion=complete_batches,
+    ),
+]
+Name = Annotated[
+    str | None, typer.Option("--name", help="The batch's name (default: the file's stem).")
+]
+Label = Annotated[
+    str | None, typer.Option("--label", help="Tells apart batches of one name (default: default).")
+]
+Budget = Annotated[
+    str | None, typer.Option("--budget", metavar="USD", help="Send no row that could pass this.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before sending.")]
+Append = Annotated[
+    bool, typer.Option("--append", help="Add rows although the batch knows none of them.")
+]
+Prune = Annotated[
+    bool, typer.Option("--prune", help="Withdraw unsent rows that the file no longer has.")
+]
+KeepRemoved = Annotated[
+    bool, typer.Option("--keep-removed", help="Send rows although the file no longer has them.")
+]
+ResendChanged = Annotated[
+    bool, typer.Option("--resend-changed", help="Buy edited rows again that were sent already.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,0 +1,187 @@
+"""run and up: the commands that have processes of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from orchestrator.cli.options import (
+    Append,
+    Budget,
+    Json,
+    KeepRemoved,
+    Label,
+    Name,
+    Prune,
+    ResendChanged,
+    SpecPath,
+    Yes,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.runtime import Runtime
+    from orchestrator.services.status import BatchStatus
+    from orchestrator.store.batches import Batch
+    from orchestrator.supervisor import Session
+
+FEW_ROWS = 40
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: orchestrator run prompts.csv --budget 50 --yes")(run)
+    app.command(epilog="Example: orchestrator up")(up)
+
+
+def run(
+    spec: SpecPath,
+    name: Name = None,
+    label: Label = None,
+    budget: Budget = None,
+    yes: Yes = False,
+    append: Append = False,
+    prune: Prune = False,
+    keep_removed: KeepRemoved = False,
+    resend_changed: ResendChanged = False,
+    json: Json = False,
+) -> int:
+    """Record a spec, send it, stay to the end, print results and cost."""
+    from orchestrator.cli import following, taking
+    from orchestrator.cli.specs import read_budget
+    from orchestrator.runtime import open_runtime
+
+    runtime = open_runtime()
+    runtime.settings.require_api_key()
+    wishes = taking.Wishes(
+        name, label, read_budget(budget), append, prune, keep_removed, resend_changed
+    )
+    taken = taking.take(runtime, spec, wishes, ask=not yes)
+    if taken is None:
+        return 0
+    taking.print_taken(runtime, taken, json=json)
+    ended = following.read(runtime, taken.batch)
+    if not ended.settled or ended.gate is not None or ended.batch.stop_code is not None:
+        ended = _to_the_end(runtime, taken.batch)
+    _print_end(runtime, ended)
+    return ended.exit_code()
+
+
+def _to_the_end(runtime: Runtime, batch: Batch) -> BatchStatus:
+    """Have the processes running until the batch is settled."""
+    from orchestrator.cli import following
+    from orchestrator.cli.output import say
+    from orchestrator.cli import starting
+    from orchestrator.supervisor import connect
+
+    starting.look_at_gates(runtime.context)
+    starting.check_reachable(runtime.settings)
+    with _let_go(runtime, batch), connect(runtime.settings) as session:
+        try:
+            return following.follow(runtime, batch, lambda seconds: _pause(session, seconds))
+        except KeyboardInterrupt:
+            say("\nstopping after the current chunk…")
+            raise
+
+
+def _pause(session: Session, seconds: float) -> None:
+    """Wait, and hear what became of the processes meanwhile."""
+    from orchestrator.cli.output import say
+    from orchestrator.errors import ServiceError
+
+    for event in session.events(seconds):
+        if event["event"] == "gave_up":
+            raise ServiceError(
+                f"the {event['process']} process ends whenever it is started "
+                f"(code {event['code']})",
+                mend="Look into its file in the logs/ of the data directory.",
+                code="process_fails",
+            )
+        if event["event"] == "restarted":
+            say(f"note: {event['process']} ended (code {event['code']}) and was started again")
+
+
+class _let_go:  # noqa: N801 reads as a verb in `with`
+    """On Ctrl-C: after the processes have stopped, say what is in flight and what goes on."""
+
+    def __init__(self, runtime: Runtime, batch: Batch) -> None:
+        self._runtime = runtime
+        self._batch = batch
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or not issubclass(kind, KeyboardInterrupt):
+            return
+        from orchestrator.cli import following
+        from orchestrator.cli.output import dollars, say
+
+        now = following.read(self._runtime, self._batch)
+        spec = "SPEC"
+        say(
+            f"{now.done:,} of {now.total:,} done, {dollars(now.cost_nanos)} spent, "
+            f"{dollars(now.batch.held_nanos)} in flight"
+        )
+        say(f"go on with: orchestrator run {spec} (or `orchestrator up`); nothing is paid twice")
+
+
+def _print_end(runtime: Runtime, ended: BatchStatus) -> None:
+    """Few rows: each with its URL. Many: failures by cause. Then the cost."""
+    from orchestrator.cli import following, screen
+    from orchestrator.cli.output import console, dollars, emit, on_terminal
+    from orchestrator.cli.rows import as_json
+    from orchestrator.store import views
+
+    few = []
+    if ended.total <= FEW_ROWS:
+        with runtime.context.store.read() as tx:
+            few = list(views.results(tx, ended.batch.id))
+    title = ended.batch.title
+    if not on_terminal():
+        for result in few:
+            emit("result", batch=title, **as_json(result, ended.batch.columns))
+        emit("ended", **ended.as_json())
+        return
+    out = console()
+    if few:
+        out.print(screen.results_table(few))
+    failed = following.failures(runtime, ended.batch)
+    for state, code, message, number in failed:
+        out.print(f"  {number:,} {state} ({code}) {message}", style="red", markup=False)
+    if not few:
+        out.print(f"  all of them: orchestrator results {title} --format csv -o results.csv")
+    out.print(
+        f"[bold]{title}[/bold]: {ended.counts_line()} · cost {dollars(ended.cost_nanos)}"
+        + (f" · in flight {dollars(ended.batch.held_nanos)}" if ended.batch.held_nanos else "")
+    )
+    if ended.gate is not None:
+        out.print(f"{ended.gate.message}. {ended.gate.mend}", style="yellow", markup=False)
+    elif ended.batch.stop_message:
+        out.print(f"{ended.batch.stop_message}. {ended.stop_mend()}", style="yellow", markup=False)
+
+
+def up(json: Json = False) -> int:
+    """Start broker, worker, beat and Flower; stay until Ctrl-C."""
+    from orchestrator.cli.output import emit, on_terminal, say
+    from orchestrator.runtime import open_runtime
+    from orchestrator.cli import starting
+    from orchestrator.supervisor import connect
+
+    runtime = open_runtime()
+    runtime.settings.require_api_key()
+    if runtime.new_data_dir:
+        say(f"made {runtime.settings.data_dir}: batches submitted from here live there")
+    starting.look_at_gates(runtime.context)
+    with connect(runtime.settings, flower=True) as session:
+        flower = session.flower or {}
+        if json or not on_terminal():
+            emit("up", pid=session.greeting["pid"], flower=flower)
+        else:
+            print(f"workers are running for {runtime.settings.data_dir}")
+            print(f"Flower: {flower.get('url')} (log in as {flower.get('credentials')})")
+            print("Ctrl-C stops them after the current chunk")
+        try:
+            while True:
+                _pause(session, 3600)
+        except KeyboardInterrupt:
+            say("\nstopping after the current chunk…")
+            raise

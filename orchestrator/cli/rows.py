@@ -1,0 +1,60 @@
+"""Results as rows of the contract's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.domain.money import to_usd_or_none
+from orchestrator.store.views import Result
+
+COLUMNS = (
+    "position",
+    "row_key",
+    "state",
+    "needs_person",
+    "task_id",
+    "request_id",
+    "idempotency_key",
+    "generation",
+    "cost_estimate",
+    "cost_actual",
+    "cost_assumed",
+    "video_urls",
+    "video_path",
+    "error_code",
+    "error_message",
+)
+
+
+def as_json(result: Result, own_columns: Sequence[str]) -> dict[str, object]:
+    """The contract's keys in their order, then the spec's own columns as they were written."""
+    own = {name: result.source.get(name, "") for name in own_columns if name not in COLUMNS}
+    return {
+        "position": result.position,
+        "row_key": result.row_key,
+        "state": str(result.state),
+        "needs_person": result.needs_person,
+        "task_id": result.task_id,
+        "request_id": result.request_id,
+        "idempotency_key": result.idempotency_key,
+        "generation": result.generation,
+        "cost_estimate": to_usd_or_none(result.estimate_nanos),
+        "cost_actual": to_usd_or_none(result.actual_nanos),
+        "cost_assumed": to_usd_or_none(result.assumed_nanos),
+        "video_urls": list(result.video_urls),
+        "video_path": None,
+        "error_code": result.error_code,
+        "error_message": result.error_message,
+        **own,
+    }
+
+
+def as_cells(result: Result, own_columns: Sequence[str]) -> list[str]:
+    """The same for CSV: absent values empty, URLs separated by spaces."""
+    values = as_json(result, own_columns)
+    values["video_urls"] = " ".join(result.video_urls)
+    return ["" if value is None else str(value) for value in values.values()]
+
+
+def header(own_columns: Sequence[str]) -> list[str]:
+    return [*COLUMNS, *(name for name in own_columns if name not in COLUMNS)]

@@ -1,0 +1,167 @@
+"""What a batch looks like on a terminal."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli.output import dollars, plural
+from orchestrator.domain.batch import BatchState
+from orchestrator.domain.states import State
+from orchestrator.services.status import BatchStatus
+from orchestrator.store.views import Result
+
+_COLOURS = {
+    State.SUCCEEDED: "green",
+    State.FAILED: "red",
+    State.REJECTED: "red",
+    State.CANCELLED: "red",
+    State.INVALID: "red",
+    State.UNKNOWN: "yellow",
+    State.PROCESSING: "cyan",
+    State.QUEUED: "cyan",
+    State.SUBMITTING: "cyan",
+}
+_STATE_COLOURS = {
+    BatchState.FINISHED: "green",
+    BatchState.BLOCKED: "red",
+    BatchState.PAUSED: "yellow",
+    BatchState.CANCELLING: "yellow",
+}
+
+
+class Pace:
+    """How fast items come to their end, over the last minute."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def note(self, seconds: float, done: int) -> None:
+        self._seen.append((seconds, done))
+        while self._seen[0][0] < seconds - 60:
+            self._seen.popleft()
+
+    def per_second(self) -> float | None:
+        """Items a second; None while nothing has ended yet."""
+        (first, before), (last, after) = self._seen[0], self._seen[-1]
+        return (after - before) / (last - first) if after > before else None
+
+
+def batch_screen(
+    now: BatchStatus, failed: Sequence[tuple[str, str, str, int]], pace: Pace | None = None
+) -> RenderableType:
+    """One screen: is it fine, when is it done, what does it cost."""
+    parts: list[RenderableType] = [_head(now), _bar(now, pace), _states(now), _money(now)]
+    if now.gate is not None:
+        parts.append(Text.assemble(("  gate  ", "yellow"), now.gate.message))
+        until = f"until {_clock(now.gate.until)}; " if now.gate.until else ""
+        parts.append(Text(f"        {until}{now.gate.mend}", style="dim"))
+    elif now.batch.stop_message:
+        parts.append(Text.assemble(("  stop  ", "red"), now.batch.stop_message))
+        parts.append(Text(f"        {now.stop_mend()}", style="dim"))
+    for code, number in now.waiting.items():
+        text = f"{plural(number, 'item')} need{'s' if number == 1 else ''} a person: {code}"
+        parts.append(Text.assemble(("  person ", "yellow"), text))
+    for state, code, message, number in failed[:5]:
+        label = state if code == state else f"{state} {code}"
+        parts.append(Text.assemble((f"  {number:>5,} {label}", "red"), f"  {message[:200]}"))
+    return Group(*parts)
+
+
+def _clock(time_ms: int) -> str:
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC).astimezone()
+    return f"{moment:%H:%M:%S}"
+
+
+def _head(now: BatchStatus) -> Text:
+    colour = _STATE_COLOURS.get(now.state, "cyan")
+    return Text.assemble((now.batch.title, "bold"), "  ", (str(now.state), colour))
+
+
+def _bar(now: BatchStatus, pace: Pace | None) -> RenderableType:
+    row = Table.grid(padding=(0, 1))
+    row.add_row(
+        " ",
+        ProgressBar(total=max(1, now.total), completed=now.done, width=40),
+        Text(f"{now.done:,}/{now.total:,}"),
+        Text(_expected(now, pace), style="dim"),
+    )
+    return row
+
+
+def _expected(now: BatchStatus, pace: Pace | None) -> str:
+    rate = pace.per_second() if pace else None
+    if rate is None or now.settled:
+        return ""
+    left = timedelta(seconds=round((now.total - now.done) / rate))
+    return f"{rate:.1f}/s, about {left} to go"
+
+
+def _states(now: BatchStatus) -> Text:
+    text = Text("  ")
+    for state, number in now.counts.items():
+        if number:
+            text.append(f"{number:,} {state}  ", style=_COLOURS.get(state, ""))
+    return text
+
+
+def _money(now: BatchStatus) -> Text:
+    batch = now.batch
+    parts = [f"spent {dollars(now.cost_nanos)}", f"held {dollars(batch.held_nanos)}"]
+    if batch.assumed_nanos:
+        parts.append(f"of it assumed {dollars(batch.assumed_nanos)}")
+    if batch.budget_nanos is not None:
+        parts.append(f"budget {dollars(batch.budget_nanos)}")
+    return Text("  " + " · ".join(parts))
+
+
+def batches_table(found: Sequence[BatchStatus]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column, justify in (
+        ("batch", "left"),
+        ("state", "left"),
+        ("done", "right"),
+        ("failed", "right"),
+        ("person", "right"),
+        ("spent", "right"),
+        ("held", "right"),
+        ("budget", "right"),
+    ):
+        table.add_column(column, justify="left" if justify == "left" else "right")
+    for one in found:
+        budget = one.batch.budget_nanos
+        table.add_row(
+            one.batch.title,
+            Text(str(one.state), style=_STATE_COLOURS.get(one.state, "cyan")),
+            f"{one.done:,}/{one.total:,}",
+            f"{one.unsuccessful:,}",
+            f"{one.needs_person:,}",
+            dollars(one.cost_nanos),
+            dollars(one.batch.held_nanos),
+            "-" if budget is None else dollars(budget),
+        )
+    return table
+
+
+def results_table(results: Sequence[Result]) -> RenderableType:
+    table = Table(box=None, pad_edge=False)
+    for column in ("row", "key", "state", "cost", "video or reason"):
+        table.add_column(column, overflow="fold")
+    for one in results:
+        cost = one.actual_nanos if one.actual_nanos is not None else one.assumed_nanos
+        shown = " ".join(one.video_urls) or one.error_message or one.error_code or ""
+        table.add_row(
+            str(one.position),
+            Text(one.row_key),
+            Text(str(one.state), style=_COLOURS.get(one.state, "")),
+            "" if cost is None else dollars(cost),
+            Text(shown),
+        )
+    return Padding(table, (1, 0))

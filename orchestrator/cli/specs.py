@@ -1,0 +1,164 @@
+"""validate, plan, submit: from a file to a recorded batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.options import (
+    Append,
+    Budget,
+    Json,
+    KeepRemoved,
+    Label,
+    Name,
+    Prune,
+    ResendChanged,
+    SpecPath,
+    Yes,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.services.planning import Plan
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: orchestrator validate prompts.csv")(validate)
+    app.command(epilog="Example: orchestrator plan prompts.csv --json")(plan)
+    app.command(epilog="Example: orchestrator submit prompts.csv --label monday --watch")(submit)
+
+
+def validate(spec: SpecPath, json: Json = False) -> int:
+    """Show every problem of a spec; sends nothing, needs no key."""
+    from orchestrator.cli.output import plural, print_json, say
+    from orchestrator.errors import SpecError
+    from orchestrator.services.intake import too_many_problems
+    from orchestrator.spec import validate as read
+
+    try:
+        found = read(spec)
+    except SpecError as error:
+        if not json:
+            raise
+        problems = [p.as_json() for p in error.problems] or [_file_problem(spec, error)]
+        print_json({"valid": False, "rows": 0, "problems": problems})
+        return error.exit_code
+    if json:
+        problems = [problem.as_json() for problem in found.problems]
+        print_json({"valid": not problems, "rows": found.rows, "problems": problems})
+        return SpecError.exit_code if problems else 0
+    for note in found.notes:
+        say(f"note: {note}")
+    if found.problems:
+        raise too_many_problems(spec, list(found.problems))
+    print(f"{spec}: {plural(found.rows, 'row')}, no problems")
+    return 0
+
+
+def _file_problem(path: Path, error: object) -> dict[str, object]:
+    """A problem of the file as a whole, in the shape of one with a place."""
+    from orchestrator.errors import Problem, SpecError
+
+    assert isinstance(error, SpecError)  # noqa: S101 narrows for the type checker
+    return Problem(str(path), 1, 1, None, None, error.message, error.mend).as_json()
+
+
+def plan(
+    spec: SpecPath,
+    name: Name = None,
+    label: Label = None,
+    budget: Budget = None,
+    json: Json = False,
+) -> int:
+    """Show what submitting a spec would send and cost; sends nothing."""
+    from orchestrator.cli.output import print_json
+    from orchestrator.errors import ConfigError
+    from orchestrator.runtime import open_runtime
+    from orchestrator.services import planning
+
+    try:
+        runtime = open_runtime(create=False)
+    except ConfigError as error:
+        if error.code != "no_data_dir":
+            raise
+        context = None
+    else:
+        context = runtime.context
+    made = planning.plan(context, spec, name=name, label=label, budget_nanos=read_budget(budget))
+    if json:
+        print_json(made.as_json())
+    else:
+        _print_plan(made)
+    return 0
+
+
+def _print_plan(plan: Plan) -> None:
+    from orchestrator.cli.output import console, dollars, plural
+
+    out = console()
+    out.print(f"[bold]{plan.title}[/bold]: {plural(plan.rows, 'row')}")
+    parts = {
+        "new": plan.new,
+        "known": plan.known,
+        "changed": plan.changed,
+        "removed": plan.removed,
+        "duplicates": plan.duplicates,
+    }
+    out.print("  " + " · ".join(f"{what} {number:,}" for what, number in parts.items()))
+    known = "" if plan.cost.known else " for the rows of known price; the others are unknown"
+    out.print(f"  cost of the new rows: {dollars(plan.cost.low)}{known}")
+    for price_class, (number, price) in sorted(plan.classes.items()):
+        each = dollars(price) if price is not None else "price unknown"
+        out.print(f"    {price_class}: {number:,} × {each}")
+    if plan.budget_left is not None:
+        out.print(f"  budget left: {dollars(plan.budget_left)}")
+    for note in plan.notes:
+        out.print(f"  note: {note}", markup=False)
+
+
+def submit(
+    spec: SpecPath,
+    name: Name = None,
+    label: Label = None,
+    budget: Budget = None,
+    yes: Yes = False,
+    append: Append = False,
+    prune: Prune = False,
+    keep_removed: KeepRemoved = False,
+    resend_changed: ResendChanged = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and watch the batch.")] = False,
+    json: Json = False,
+) -> int:
+    """Record a spec and let workers send it."""
+    from orchestrator.cli import following, taking
+    from orchestrator.runtime import open_runtime
+
+    runtime = open_runtime()
+    wishes = taking.Wishes(
+        name, label, read_budget(budget), append, prune, keep_removed, resend_changed
+    )
+    taken = taking.take(runtime, spec, wishes, ask=not yes)
+    if taken is None:
+        return 0
+    taking.print_taken(runtime, taken, json=json)
+    if not watch:
+        taking.say_who_sends(runtime, taken)
+        return 0
+    return following.watch(runtime, taken.batch)
+
+
+def read_budget(text: str | None) -> int | None:
+    """A budget in nano-dollars. Raises UsageError."""
+    from orchestrator.domain.money import AmountError, parse_amount
+    from orchestrator.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        return parse_amount(text.removeprefix("$")).nanos
+    except AmountError as error:
+        raise UsageError(
+            f"--budget: {error}", mend="Give an amount in USD, such as 25.50."
+        ) from None

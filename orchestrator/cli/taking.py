@@ -1,0 +1,148 @@
+"""Taking a spec in from the command line: the question before, the account after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from orchestrator.cli.finding import check_name
+from orchestrator.cli.output import console, dollars, emit, on_terminal, plural, print_json, say
+from orchestrator.runtime import Runtime
+from orchestrator.services import intake, status
+from orchestrator.services.intake import Declined, Options, Proposal, Taken
+from orchestrator.spec import Spec
+from orchestrator.store import batches, workers
+
+_PROGRESS_EVERY = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The options of submit and run, as typed; the budget in nano-dollars."""
+
+    name: str | None
+    label: str | None
+    budget_nanos: int | None
+    append: bool
+    prune: bool
+    keep_removed: bool
+    resend_changed: bool
+
+
+def take(runtime: Runtime, path: Path, wishes: Wishes, *, ask: bool) -> Taken | None:
+    """Record the spec; None where the person said no."""
+    if runtime.new_data_dir:
+        say(f"made {runtime.settings.data_dir}: batches submitted from here live there")
+
+    def options(spec: Spec) -> Options:
+        name, label = intake.default_options(path, spec, wishes.name, wishes.label)
+        budget = wishes.budget_nanos
+        return Options(
+            check_name(name, "name"),
+            check_name(label, "label"),
+            spec.header.budget_nanos if budget is None and _new(runtime, name, label) else budget,
+            append=wishes.append,
+            prune=wishes.prune,
+            keep_removed=wishes.keep_removed,
+            resend_changed=wishes.resend_changed,
+        )
+
+    def confirm(proposal: Proposal) -> bool:
+        for note in proposal.notes:
+            say(f"note: {note}")
+        if not ask or not on_terminal() or proposal.to_send == 0:
+            return True
+        _summarise(proposal)
+        return typer.confirm(_question(proposal), default=False)
+
+    try:
+        return intake.take_in(
+            runtime.context, path, options=options, confirm=confirm, progress=_progress
+        )
+    except Declined:
+        say("nothing was recorded and nothing will be sent")
+        return None
+
+
+def _new(runtime: Runtime, name: str, label: str) -> bool:
+    """A spec's own budget counts when its batch is made, not later."""
+    with runtime.context.store.read() as tx:
+        found = batches.find(tx, name, label)
+    return found is None or found.published_at is None
+
+
+def _progress(rows: int) -> None:
+    if rows and rows % _PROGRESS_EVERY == 0:
+        if on_terminal():
+            say(f"read {rows:,} rows")
+        else:
+            emit("reading", rows=rows)
+
+
+def _summarise(proposal: Proposal) -> None:
+    difference = proposal.difference
+    parts = {
+        "new": difference.added,
+        "known": difference.known,
+        "changed": difference.changed,
+        "removed": difference.removed,
+    }
+    line = " · ".join(f"{what} {number:,}" for what, number in parts.items() if number)
+    console().print(f"[bold]{proposal.title}[/bold]: {plural(proposal.rows, 'row')} ({line})")
+
+
+def _question(proposal: Proposal) -> str:
+    rows = plural(proposal.to_send, "new row")
+    cost = proposal.cost
+    if cost.known:
+        return f"Send {rows}, about {dollars(cost.low)}?"
+    if cost.low:
+        return f"Send {rows}, {dollars(cost.low)} for those of known price, the rest unknown?"
+    return f"Send {rows}, price unknown until the first answer?"
+
+
+def as_json(runtime: Runtime, taken: Taken) -> dict[str, object]:
+    """The contract's shape: the batch's status and what the submit changed."""
+    with runtime.context.store.read() as tx:
+        now = status.read(tx, runtime.context, batches.get(tx, taken.batch.id))
+    difference = taken.difference
+    return now.as_json() | {
+        "key_version": taken.batch.key_version,
+        "added": difference.added + difference.changed - difference.changed_sent,
+        "known": difference.known,
+        "changed": difference.changed,
+        "removed": difference.removed,
+        "withdrawn": taken.withdrawn,
+    }
+
+
+def print_taken(runtime: Runtime, taken: Taken, *, json: bool) -> None:
+    if json:
+        print_json(as_json(runtime, taken))
+        return
+    if not on_terminal():
+        emit("submitted", **as_json(runtime, taken))
+        return
+    difference = taken.difference
+    counted = {
+        "added": difference.added,
+        "known": difference.known,
+        "changed": difference.changed,
+        "removed": difference.removed,
+        "withdrawn": taken.withdrawn,
+    }
+    line = " · ".join(f"{what} {number:,}" for what, number in counted.items() if number)
+    title = f"[bold]{taken.batch.title}[/bold]"
+    console().print(f"{title} (key version {taken.batch.key_version}): {line}")
+    if difference.changed_sent:
+        changed = plural(difference.changed_sent, "changed row")
+        say(f"note: {changed} had been sent already; --resend-changed buys the new version too")
+
+
+def say_who_sends(runtime: Runtime, taken: Taken) -> None:
+    with runtime.context.store.read() as tx:
+        alive = workers.alive(tx)
+    if not alive and taken.batch.finished_at is None:
+        say("no worker is running; `orchestrator up` starts one and sends what is recorded")

@@ -1,0 +1,70 @@
+"""What closes a gate, what a person can do about it, and how it may open again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.domain.outcome import GateReason
+
+
+class Probe(StrEnum):
+    """How a closed gate is tried: by time alone, by asking for a task, by sending one row."""
+
+    NONE = "none"
+    ASK = "ask"
+    ROW = "row"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A reason's sentence, its mend, its probe, and the code a command ends with."""
+
+    sentence: str
+    mend: str
+    probe: Probe
+    exit_code: int = 3
+
+
+KINDS: dict[GateReason, Kind] = {
+    GateReason.UNAUTHORIZED: Kind(
+        "the provider refuses the API key",
+        "Set MINDVIDEO_API_KEY to a valid key and run the same command again.",
+        Probe.ASK,
+    ),
+    GateReason.FORBIDDEN: Kind(
+        "the provider forbids this account to send",
+        "Check the account and the key behind MINDVIDEO_API_KEY, then run the same command again.",
+        Probe.ASK,
+    ),
+    GateReason.PAYMENT_REQUIRED: Kind(
+        "the account's balance is used up",
+        "Top up the account behind MINDVIDEO_API_KEY; sending goes on by itself.",
+        Probe.ROW,
+    ),
+    GateReason.NOT_FOUND: Kind(
+        "the provider knows no such address or model",
+        "Check MINDVIDEO_BASE_URL and the model's name, then run the same command again.",
+        Probe.ROW,
+    ),
+    GateReason.UNEXPECTED: Kind(
+        "the provider gave an answer that is not in its documentation",
+        "Check MINDVIDEO_BASE_URL; `orchestrator doctor` shows what answers there.",
+        Probe.ROW,
+    ),
+    GateReason.RATE_LIMITED: Kind(
+        "the provider asks to slow down",
+        "Nothing to do; sending goes on by itself. ORCHESTRATOR_REQUESTS_PER_SECOND sets the pace.",
+        Probe.NONE,
+    ),
+    GateReason.UNAVAILABLE: Kind(
+        "the provider is unavailable",
+        "Nothing to do; sending goes on by itself.",
+        Probe.NONE,
+    ),
+    GateReason.UNREACHABLE: Kind(
+        "the provider cannot be reached",
+        "Check MINDVIDEO_BASE_URL and the network; sending goes on by itself.",
+        Probe.NONE,
+    ),
+}

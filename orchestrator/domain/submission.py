@@ -1,0 +1,428 @@
+"""The life of one submission: what each outcome makes of it. Pure.
+
+Every function takes the submission as it was read under its lease and returns the one to write,
+with what follows for the rest of the world. Times are milliseconds, money is nano-dollars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import assert_never
+
+from orchestrator.domain import cadence, retry
+from orchestrator.domain.money import Cost
+from orchestrator.domain.outcome import (
+    Accepted,
+    Ambiguous,
+    AskLater,
+    Detail,
+    Gated,
+    GateReason,
+    Lost,
+    NotFound,
+    NothingCharged,
+    NotSent,
+    PollOutcome,
+    Rejected,
+    SubmitOutcome,
+    Task,
+    TaskStatus,
+)
+from orchestrator.domain.states import TERMINAL, Event, State, advance
+
+MAX_CONFLICTS = 5
+"""409 answers in a row before a person is asked (about a minute of backoff)."""
+READS_LAG = 60_000
+"""A task may be unreadable this long after its submit."""
+LOST_AFTER = 600_000
+"""A task that answers 404 this long is a person's to look at."""
+
+
+class NeedsPerson(StrEnum):
+    """Codes beside an open state: only a person can go on from here."""
+
+    LOST = "lost"
+    IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    OVERDUE = "overdue"
+    KEY_EXPIRED = "key_expired"
+    COST_UNREADABLE = "cost_unreadable"
+    REFUSED_ALONE = "refused_alone"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The mutable part of a submission; each field is a column of the same name."""
+
+    state: State
+    tries: int = 0
+    conflicts: int = 0
+    gated_at: int | None = None
+    polls: int = 0
+    unresolved: bool = False
+    first_sent_at: int | None = None
+    accepted_at: int | None = None
+    due_at: int = 0
+    missing_since: int | None = None
+    finished_at: int | None = None
+    hold_nanos: int = 0
+    task_id: str | None = None
+    request_id: str | None = None
+    raw_status: str | None = None
+    estimate_nanos: int | None = None
+    estimate_text: str | None = None
+    actual_nanos: int | None = None
+    actual_text: str | None = None
+    assumed_nanos: int | None = None
+    needs_person: NeedsPerson | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    error_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GateOrder:
+    """Close the account's gate: `seconds` None waits for a person, a probe or a new setting."""
+
+    reason: GateReason
+    detail: Detail
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to write, and what follows from it."""
+
+    after: Submission
+    event: Event | None
+    note: str
+    """One line for the history."""
+    videos: tuple[str, ...] = ()
+    gate: GateOrder | None = None
+    price: Cost | None = None
+    """What the provider asks for this price class, where it said so."""
+    stop: str | None = None
+    """Why the whole batch must stop sending, where it must."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings that decisions depend on; all in milliseconds."""
+
+    deadline: int
+    retention: int
+
+    @property
+    def trusted(self) -> int:
+        """How long after its first sending a key is re-sent: retention less an hour (or a part)."""
+        return self.retention - min(3_600_000, self.retention // 24)
+
+
+def claim(before: Submission, *, now: int, hold_nanos: int) -> Submission:
+    """Money held, about to be sent. Raises ValueError where the state does not allow it."""
+    state = advance(before.state, Event.CLAIM)
+    if state is None:
+        raise ValueError(f"a submission that is {before.state} cannot be claimed")
+    return replace(
+        before,
+        state=state,
+        tries=before.tries + 1,
+        first_sent_at=before.first_sent_at or now,
+        hold_nanos=hold_nanos,
+    )
+
+
+def key_trusted(submission: Submission, *, now: int, policy: Policy) -> bool:
+    """Whether the provider may be relied on to remember the key if it was ever sent."""
+    sent = submission.first_sent_at
+    return sent is None or now < sent + policy.trusted
+
+
+def expire_key(before: Submission) -> Decision:
+    """An unknown submission whose key is too old to be re-sent safely."""
+    return Decision(
+        replace(before, needs_person=NeedsPerson.KEY_EXPIRED),
+        event=None,
+        note="the key is too old to be sent again",
+    )
+
+
+def lapse(before: Submission, *, now: int) -> Decision:
+    """The lease ran out, or its owner died, between claim and record."""
+    return _lose(before, Lost.LEASE_LAPSED, Detail(message="the worker was lost"), due_at=now)
+
+
+def after_submit(
+    before: Submission,
+    outcome: SubmitOutcome | NotSent,
+    *,
+    now: int,
+    policy: Policy,
+    jitter: float,
+    others_passed: bool,
+) -> Decision:
+    """What one answer to a POST makes of its submission.
+
+    `others_passed`: the account bought something else since this submission last met a gate.
+    """
+    match outcome:
+        case Accepted(task):
+            accepted = replace(
+                before,
+                unresolved=False,
+                accepted_at=before.accepted_at or now,
+                task_id=task.task_id,
+                conflicts=0,
+                gated_at=None,
+                error_code=None,
+                error_message=None,
+                error_text=None,
+            )
+            return observe(accepted, task, now=now, policy=policy, jitter=jitter)
+        case Rejected(detail):
+            if before.unresolved:
+                return _costless(before, "rejected", detail, now=now, jitter=jitter)
+            return Decision(
+                replace(
+                    _explained(before, "rejected", detail),
+                    state=State.REJECTED,
+                    hold_nanos=0,
+                    finished_at=now,
+                ),
+                Event.REJECT,
+                f"rejected: {detail.message}",
+            )
+        case NothingCharged(detail, gate, retry_after):
+            wait = retry_after or retry.backoff(before.tries, jitter)
+            order = GateOrder(gate, detail, wait) if gate else None
+            code = gate.value if gate else "nothing_charged"
+            return _costless(before, code, detail, now=now, jitter=jitter, gate=order)
+        case NotSent(reason):
+            detail = Detail(message=reason)
+            unsent = replace(before, tries=before.tries - 1)
+            return _costless(unsent, "not_sent", detail, now=now, jitter=0)
+        case Gated(reason, detail):
+            return _gated(before, reason, detail, now, jitter, others_passed)
+        case Ambiguous(lost, detail, retry_after):
+            wait = retry_after or retry.backoff(before.tries, jitter)
+            decision = _lose(before, lost, detail, due_at=now + round(wait * 1000))
+            if lost is Lost.UNAVAILABLE and retry_after:
+                order = GateOrder(GateReason.UNAVAILABLE, detail, retry_after)
+                return replace(decision, gate=order)
+            return decision
+        case _:
+            assert_never(outcome)
+
+
+def after_poll(
+    before: Submission, outcome: PollOutcome, *, now: int, policy: Policy, jitter: float
+) -> Decision:
+    """What one answer to a GET makes of its submission: never a failed item without the word."""
+    polled = replace(before, polls=before.polls + 1)
+    match outcome:
+        case Accepted(task):
+            return observe(polled, task, now=now, policy=policy, jitter=jitter)
+        case NotFound():
+            return _missing(polled, now=now, policy=policy, jitter=jitter)
+        case AskLater(detail, gate, retry_after):
+            wait = retry_after or retry.backoff(min(polled.polls, 5), jitter)
+            order = GateOrder(gate, detail, wait) if gate and retry_after else None
+            later = replace(polled, due_at=now + round(wait * 1000))
+            return Decision(later, None, "no answer to a poll", gate=order)
+        case Gated(reason, detail):
+            later = replace(polled, due_at=now + cadence.SPARSE)
+            return Decision(later, None, "a gate", gate=GateOrder(reason, detail, None))
+        case _:
+            assert_never(outcome)
+
+
+def observe(before: Submission, task: Task, *, now: int, policy: Policy, jitter: float) -> Decision:
+    """Record what the provider says of a task, wherever it said it."""
+    if before.state in TERMINAL:
+        note = f"the provider now says {task.raw_status}"
+        return Decision(before, None, note)
+    seen = _with_costs(
+        replace(
+            before,
+            raw_status=task.raw_status,
+            request_id=task.request_id or before.request_id,
+            missing_since=None,
+            needs_person=None,
+        ),
+        task,
+    )
+    if task.cost_problem:
+        return _unreadable(before, seen, task, now)
+    event = _event_of(before.state, task)
+    state = advance(before.state, event) if event else None
+    moved = replace(seen, state=state or seen.state)
+    applied = event if state else None
+    if moved.state in TERMINAL:
+        return Decision(
+            _settle(moved, task, now),
+            applied,
+            f"{task.raw_status}",
+            videos=task.videos,
+            price=task.cost_estimate,
+        )
+    return Decision(
+        _await(moved, now=now, policy=policy, jitter=jitter),
+        applied,
+        task.raw_status,
+        videos=task.videos,
+        price=task.cost_estimate,
+    )
+
+
+def _event_of(state: State, task: Task) -> Event | None:
+    match task.status:
+        case TaskStatus.QUEUED:
+            return Event.QUEUE
+        case TaskStatus.PROCESSING:
+            return Event.PROCESS
+        case TaskStatus.SUCCEEDED:
+            return Event.SUCCEED
+        case TaskStatus.FAILED:
+            return Event.FAIL
+        case TaskStatus.CANCELLED:
+            return Event.CANCEL
+        case None:
+            # A word that is none of the five: still running.
+            return Event.PROCESS if state in (State.SUBMITTING, State.UNKNOWN) else None
+        case _:
+            assert_never(task.status)
+
+
+def _with_costs(before: Submission, task: Task) -> Submission:
+    after = before
+    if (estimate := task.cost_estimate) is not None:
+        after = replace(
+            after,
+            estimate_nanos=estimate.nanos,
+            estimate_text=estimate.text,
+            hold_nanos=estimate.nanos,
+        )
+    return after
+
+
+def _settle(before: Submission, task: Task, now: int) -> Submission:
+    """The end: the hold becomes the actual cost, or what is assumed where none was named."""
+    settled = replace(before, hold_nanos=0, due_at=0, finished_at=now)
+    if task.status is TaskStatus.SUCCEEDED and not task.videos:
+        settled = replace(settled, error_code="no_output", error_message="no video in the result")
+    if task.status is not TaskStatus.SUCCEEDED:
+        detail = task.error or Detail()
+        code = detail.code or str(task.status)
+        settled = _explained(settled, code, detail)
+    if (actual := task.cost_actual) is not None:
+        return replace(settled, actual_nanos=actual.nanos, actual_text=actual.text)
+    if task.status is TaskStatus.SUCCEEDED:
+        known = before.estimate_nanos
+        return replace(settled, assumed_nanos=before.hold_nanos if known is None else known)
+    return replace(settled, assumed_nanos=0)
+
+
+def _await(before: Submission, *, now: int, policy: Policy, jitter: float) -> Submission:
+    """Still running: when to ask again, and whether it has taken too long."""
+    age = now - (before.accepted_at or now)
+    if age > policy.deadline:
+        return replace(before, needs_person=NeedsPerson.OVERDUE, due_at=now + cadence.SPARSE)
+    return replace(before, due_at=now + cadence.next_poll(age, jitter))
+
+
+def _missing(before: Submission, *, now: int, policy: Policy, jitter: float) -> Decision:
+    since = before.missing_since or now
+    missing = replace(before, missing_since=since)
+    if now - (before.accepted_at or now) < READS_LAG:
+        due = now + cadence.next_poll(0, jitter)
+        return Decision(replace(missing, due_at=due), None, "not readable yet")
+    person = NeedsPerson.LOST if now - since >= LOST_AFTER else before.needs_person
+    if now - (before.accepted_at or now) > policy.deadline:
+        person = NeedsPerson.LOST
+    sparse = replace(missing, due_at=now + cadence.SPARSE, needs_person=person)
+    return Decision(sparse, None, "the provider does not know the task")
+
+
+def _unreadable(before: Submission, seen: Submission, task: Task, now: int) -> Decision:
+    """A cost nobody can read: the state and the hold stay, the batch stops, a person looks."""
+    problem = task.cost_problem or ""
+    event = None
+    state = before.state
+    if before.state in (State.SUBMITTING, State.UNKNOWN):
+        # The task exists whatever its price: it must not be sent again.
+        event = Event.PROCESS
+        state = State.PROCESSING
+    after = replace(
+        seen,
+        state=state,
+        hold_nanos=max(before.hold_nanos, seen.hold_nanos),
+        needs_person=NeedsPerson.COST_UNREADABLE,
+        error_code=NeedsPerson.COST_UNREADABLE.value,
+        error_message=problem,
+        due_at=now + cadence.SPARSE,
+    )
+    note = f"unreadable cost: {problem}"
+    return Decision(after, event, note, videos=task.videos, stop=note)
+
+
+def _lose(before: Submission, lost: Lost, detail: Detail, *, due_at: int) -> Decision:
+    conflicts = before.conflicts + 1 if lost is Lost.CONFLICT else 0
+    person = NeedsPerson.IDEMPOTENCY_CONFLICT if conflicts >= MAX_CONFLICTS else before.needs_person
+    after = replace(
+        _explained(before, lost.value, detail),
+        state=State.UNKNOWN,
+        unresolved=True,
+        conflicts=conflicts,
+        needs_person=person,
+        due_at=due_at,
+    )
+    return Decision(after, Event.LOSE, f"no certain answer ({lost}): {detail.message}")
+
+
+def _costless(
+    before: Submission,
+    code: str,
+    detail: Detail,
+    *,
+    now: int,
+    jitter: float,
+    gate: GateOrder | None = None,
+) -> Decision:
+    """A try that cost nothing speaks for itself only: an earlier one may have been charged."""
+    wait = retry.backoff(before.tries, jitter) if code != "not_sent" else 0.0
+    due = now + round(wait * 1000)
+    explained = _explained(before, code, detail)
+    note = f"nothing charged by this try ({code}): {detail.message}"
+    if before.unresolved:
+        after = replace(explained, state=State.UNKNOWN, due_at=due)
+        return Decision(after, Event.LOSE, note, gate=gate)
+    after = replace(explained, state=State.PENDING, hold_nanos=0, first_sent_at=None, due_at=due)
+    return Decision(after, Event.RELEASE, note, gate=gate)
+
+
+def _gated(
+    before: Submission,
+    reason: GateReason,
+    detail: Detail,
+    now: int,
+    jitter: float,
+    others_passed: bool,
+) -> Decision:
+    """Close the gate; or, where others pass and this one is refused again, blame the row."""
+    counted = replace(before, gated_at=now)
+    if before.gated_at is not None and others_passed:
+        decision = _costless(counted, reason.value, detail, now=now, jitter=jitter)
+        alone = replace(decision.after, needs_person=NeedsPerson.REFUSED_ALONE)
+        return replace(decision, after=alone)
+    order = GateOrder(reason, detail, None)
+    return _costless(counted, reason.value, detail, now=now, jitter=0, gate=order)
+
+
+def _explained(before: Submission, code: str, detail: Detail) -> Submission:
+    return replace(
+        before,
+        error_code=code,
+        error_message=detail.message or None,
+        error_text=detail.text or None,
+        request_id=detail.request_id or before.request_id,
+    )

@@ -1,0 +1,97 @@
+"""The errors a person can meet, each with what happened, where, and the mend.
+
+OrchestratorError
+├── UsageError            exit 2   the command line, or what it asks for
+├── SpecError             exit 2   the file of prompts; carries every problem found
+├── ConfigError           exit 3   settings, credentials, directories
+├── ServiceError          exit 3   a database, broker or provider out of reach
+├── BudgetError           exit 4   the money set aside does not suffice
+└── NeedsPersonError      exit 5   only a person can decide
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a spec, with its place (lines and columns count from 1)."""
+
+    file: str
+    line: int
+    column: int
+    field: str | None
+    value: str | None
+    message: str
+    mend: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}"
+        field = f" {self.field}:" if self.field else ""
+        value = f" (got {self.value!r})" if self.value is not None else ""
+        return f"{place}:{field} {self.message}{value}. {self.mend}"
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+class OrchestratorError(Exception):
+    """Something went wrong that a person can understand and mend."""
+
+    exit_code = 3
+    code = "error"
+
+    def __init__(self, message: str, *, mend: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.mend = mend
+        if code is not None:
+            self.code = code
+
+    def as_json(self) -> dict[str, object]:
+        """The contract's shape: {"error": {"code", "message", "mend"}}."""
+        return {"error": {"code": self.code, "message": self.message, "mend": self.mend}}
+
+
+class UsageError(OrchestratorError):
+    exit_code = 2
+    code = "usage"
+
+
+class SpecError(OrchestratorError):
+    """A spec that cannot be taken; `problems` holds every one of them, in file order."""
+
+    exit_code = 2
+    code = "bad_spec"
+
+    def __init__(
+        self, message: str, *, mend: str, problems: Sequence[Problem] = (), code: str | None = None
+    ) -> None:
+        super().__init__(message, mend=mend, code=code)
+        self.problems = tuple(problems)
+
+    def as_json(self) -> dict[str, object]:
+        shape = super().as_json()
+        return shape | {"problems": [problem.as_json() for problem in self.problems]}
+
+
+class ConfigError(OrchestratorError):
+    exit_code = 3
+    code = "config"
+
+
+class ServiceError(OrchestratorError):
+    exit_code = 3
+    code = "unreachable"
+
+
+class BudgetError(OrchestratorError):
+    exit_code = 4
+    code = "budget"
+
+
+class NeedsPersonError(OrchestratorError):
+    exit_code = 5
+    code = "needs_person"

@@ -1,0 +1,104 @@
+"""Where things live on this machine: data, journals, sockets."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+import uuid
+from pathlib import Path
+
+import platformdirs
+
+from orchestrator.errors import ConfigError
+
+DATA_DIR_NAME = ".orchestrator"
+_ID_FILE = "installation"
+_LONGEST_SOCKET = 100
+"""Unix socket paths end at about 107 bytes."""
+
+
+def find_data_dir(setting: Path | None, start: Path) -> Path:
+    """The setting; else the nearest `.orchestrator/` from `start` upwards; else one in `start`."""
+    if setting is not None:
+        return setting.expanduser().absolute()
+    for folder in (start, *start.parents):
+        if (folder / DATA_DIR_NAME).is_dir():
+            return folder / DATA_DIR_NAME
+    return start / DATA_DIR_NAME
+
+
+def create_data_dir(path: Path) -> bool:
+    """Make the data directory with its id; True where it is new. Raises ConfigError."""
+    new = not (path / _ID_FILE).exists()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_id(path)
+        _check_writable(path)
+    except OSError as error:
+        raise ConfigError(
+            f"the data directory {path} cannot be written: {error.strerror or error}",
+            mend="Give yourself write permission there, or set ORCHESTRATOR_DATA_DIR to another "
+            "folder.",
+        ) from None
+    return new
+
+
+def _write_id(path: Path) -> None:
+    """Create the id once: linking a finished file is atomic, so two starters agree."""
+    target = path / _ID_FILE
+    if target.exists():
+        return
+    draft = path / f".{uuid.uuid4().hex}"
+    draft.write_text(uuid.uuid4().hex[:12] + "\n", encoding="ascii")
+    try:
+        os.link(draft, target)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+def _check_writable(path: Path) -> None:
+    with tempfile.TemporaryFile(dir=path):
+        pass
+
+
+def installation_id(data_dir: Path) -> str:
+    """The data directory's id. Raises ConfigError where the directory is not one of ours."""
+    try:
+        return (data_dir / _ID_FILE).read_text(encoding="ascii").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(
+            f"there is no data directory at {data_dir}: nothing was submitted from here",
+            mend="Go to the folder you submitted from, set ORCHESTRATOR_DATA_DIR, or submit a spec.",
+            code="no_data_dir",
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"the data directory {data_dir} cannot be read: {error.strerror}",
+            mend="Give yourself permission there, or set ORCHESTRATOR_DATA_DIR to another folder.",
+        ) from None
+
+
+def default_journal_dir(installation: str) -> Path:
+    """Apart from the data directory, so that one `rm -r` cannot take both."""
+    return platformdirs.user_state_path("orchestrator") / "journal" / installation
+
+
+def runtime_dir(installation: str) -> Path:
+    """A short private folder for sockets and locks, made where it is missing."""
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    path = Path(base) / "orchestrator" / installation
+    if not base or len(str(path)) > _LONGEST_SOCKET - 20 or not os.access(base, os.W_OK):
+        path = Path("/tmp") / f"orchestrator-{os.getuid()}" / installation  # noqa: S108 checked below
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (path.parent, path):
+        found = folder.lstat()
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+            raise ConfigError(
+                f"the runtime directory {folder} belongs to somebody else",
+                mend="Remove it, or set XDG_RUNTIME_DIR to a folder of your own.",
+            )
+        folder.chmod(0o700)
+    return path

@@ -1,0 +1,244 @@
+"""The MindVideo client: one method per documented call, each answering with one outcome.
+
+Never retries, never follows a redirect, never raises for what the provider or the network does
+(except `reach`, whose answer is the error).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import httpx
+
+from orchestrator.domain.outcome import (
+    Detail,
+    GateReason,
+    Lost,
+    NotFound,
+    PollOutcome,
+    SubmitOutcome,
+)
+from orchestrator.errors import ConfigError, ServiceError
+from orchestrator.provider import classify
+from orchestrator.provider.classify import Answer
+from orchestrator.provider.transport import open_transport
+from orchestrator.provider.wire import MAX_ID, clean
+
+MAX_BODY = 2 * 1024 * 1024
+"""Bytes of an answer that are read; a longer one is unreadable."""
+MAX_EVENTS = 64 * 1024
+_PIECE = 64 * 1024
+_FAILURES = tuple(classify.FAILURES)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. `connect`: until a connection stands; `total`: the whole exchange.
+
+    `total` holds however slowly the server drips, so that a lease can be chosen to outlast it.
+    Half of it at most goes into getting a connection: a request that is cut off before that has
+    certainly not been sent.
+    """
+
+    connect: float = 10
+    total: float = 60
+
+
+class ProviderClient:
+    """Safe for many tasks of one event loop. Close it in the loop that used it.
+
+    `base_url` ends in the API's version (`https://api.mindvideo.ai/api/v1`); `clock` gives seconds
+    since the epoch. Raises ConfigError for a base URL, proxy or certificate file it cannot use.
+    """
+
+    def __init__(  # noqa: PLR0913 - keyword only, all of them configuration
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        timeouts: Timeouts,
+        max_connections: int = 200,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._base = _parse(base_url)
+        self._key = api_key
+        self._timeouts = timeouts
+        self._clock = clock
+        self._http = httpx.AsyncClient(
+            transport=transport or open_transport(self._base, max_connections),
+            timeout=_per_step(timeouts),
+            follow_redirects=False,
+            trust_env=False,
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+        )
+
+    def __repr__(self) -> str:
+        return f"ProviderClient({str(self._base)!r})"
+
+    async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
+        """POST /tasks, once."""
+        headers = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Idempotency-Key": idempotency_key,
+        }
+        # A large body goes in pieces: aiohttp writes a single one without a breath.
+        content = body if len(body) <= _PIECE else _pieces(body)
+        request = self._request("POST", "/tasks", headers, content)
+        try:
+            answer = await self._exchange(request)
+        except _FAILURES as error:
+            return classify.of_submit_failure(error)
+        return classify.of_submit(answer)
+
+    async def task(self, task_id: str) -> PollOutcome:
+        """GET /tasks/{task_id}."""
+        path = _path_of(task_id)
+        if path is None:
+            return NotFound(Detail(message="this is no task id"))
+        try:
+            answer = await self._exchange(self._request("GET", path))
+        except _FAILURES as error:
+            return classify.of_poll_failure(error)
+        return classify.of_poll(answer, task_id)
+
+    async def events(self, task_id: str) -> str | None:
+        """GET /tasks/{task_id}/events as raw JSON text.
+
+        None when there is no readable answer, or one of more than 64 KB.
+        """
+        path = _path_of(task_id)
+        if path is None:
+            return None
+        try:
+            answer = await self._exchange(self._request("GET", f"{path}/events"))
+        except _FAILURES:
+            return None
+        if not 200 <= answer.status < 300 or answer.broken or len(answer.body) > MAX_EVENTS:
+            return None
+        return _json_text(answer.body)
+
+    async def reach(self) -> None:
+        """See whether anything answers HTTP at the base URL; the key is not sent.
+
+        Raises ServiceError `unreachable`.
+        """
+        request = self._http.build_request("GET", self._base)
+        try:
+            await self._exchange(request)
+        except _FAILURES as error:
+            reason = clean(str(error), 300) or f"no answer in {self._timeouts.total:g} seconds"
+            raise ServiceError(
+                f"nothing answers at {self._base.netloc.decode()} (MINDVIDEO_BASE_URL): {reason}",
+                mend="Check MINDVIDEO_BASE_URL, the network, and HTTPS_PROXY where you use one.",
+                code=GateReason.UNREACHABLE.value,
+            ) from None
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._http.aclose()
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        content: bytes | AsyncIterator[bytes] | None = None,
+    ) -> httpx.Request:
+        prefix = self._base.raw_path.decode().rstrip("/")
+        url = self._base.copy_with(raw_path=(prefix + path).encode())
+        secret = {"Authorization": f"Bearer {self._key}"}
+        return self._http.build_request(
+            method, url, headers=(headers or {}) | secret, content=content
+        )
+
+    async def _exchange(self, request: httpx.Request) -> Answer:
+        """Send once and read the answer, all within the total timeout.
+
+        A status that was read stands even if the body after it did not come whole. Raises the
+        keys of `classify.FAILURES` when not even a status came.
+        """
+        status: httpx.Response | None = None
+        body = bytearray()
+        broken: Lost | None = None
+        try:
+            async with asyncio.timeout(self._timeouts.total):
+                status = await self._http.send(request, stream=True)
+                try:
+                    broken = await _read(status, body)
+                finally:
+                    await status.aclose()
+        except _FAILURES as error:
+            if status is None:
+                raise
+            failure = classify.failure(error)
+            broken = failure if isinstance(failure, Lost) else Lost.CONNECTION
+        return Answer(
+            status=status.status_code,
+            headers={name.lower(): value for name, value in status.headers.items()},
+            # A server may quote the key it refuses.
+            body=bytes(body).replace(self._key.encode(), b"***") if self._key else bytes(body),
+            broken=broken,
+            now=self._clock(),
+        )
+
+
+def _parse(base_url: str) -> httpx.URL:
+    try:
+        url = httpx.URL(base_url.rstrip("/"))
+        url.host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError) as error:
+        url, reason = httpx.URL(), str(error)
+    else:
+        reason = "it names no http(s) host"
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ConfigError(
+            f"MINDVIDEO_BASE_URL is not usable: {reason}",
+            mend="Write it like https://api.mindvideo.ai/api/v1.",
+        )
+    return url
+
+
+def _per_step(timeouts: Timeouts) -> httpx.Timeout:
+    waiting = timeouts.total / 2
+    return httpx.Timeout(timeouts.total, connect=min(timeouts.connect, waiting), pool=waiting)
+
+
+def _path_of(task_id: str) -> str | None:
+    """The task's path with the id quoted whole; None for an id that would climb or is none."""
+    if not task_id.strip(". ") or len(task_id) > MAX_ID:
+        return None
+    try:
+        return f"/tasks/{quote(task_id, safe='')}"
+    except UnicodeEncodeError:
+        return None
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]
+
+
+async def _read(response: httpx.Response, body: bytearray) -> Lost | None:
+    """Fill `body` up to MAX_BODY; the answer says whether it is whole."""
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_BODY:
+            del body[MAX_BODY:]
+            return Lost.UNREADABLE
+    return None
+
+
+def _json_text(body: bytes) -> str | None:
+    try:
+        text = body.decode("utf-8-sig").replace("\0", "")
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return text

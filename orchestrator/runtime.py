@@ -1,0 +1,123 @@
+"""The composition root: settings in, working parts out. Clocks and randomness enter here."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator import places
+from orchestrator.domain.submission import Policy
+from orchestrator.errors import ConfigError
+from orchestrator.services.context import Context, Desk, Timing
+from orchestrator.settings import Settings, load_settings
+from orchestrator.store import schema
+from orchestrator.store.engine import Store
+
+CHUNK_SIZE = 50
+_CHUNK_SECONDS = 20.0
+"""A chunk should not take longer than this at the limiter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """An opened installation."""
+
+    settings: Settings
+    context: Context
+    new_data_dir: bool
+
+    def close(self) -> None:
+        self.context.store.close()
+
+
+def open_runtime(
+    *, create: bool = True, clock: Callable[[], int] | None = None, **overrides: object
+) -> Runtime:
+    """Read the settings, open the database, bring the embedded one up to date.
+
+    `create` False leaves the disk alone where nothing was ever submitted. Raises ConfigError and
+    ServiceError.
+    """
+    settings = load_settings(**overrides)
+    new = False
+    if create:
+        new = places.create_data_dir(settings.data_dir)
+    elif settings.database_url_setting is None:
+        places.installation_id(settings.data_dir)
+    store = Store(settings.database_url, clock=clock)
+    if settings.database_url_setting is None and schema.current(store) != schema.SCHEMA:
+        schema.upgrade(store)
+    else:
+        schema.check(store)
+    return Runtime(settings, make_context(settings, store), new)
+
+
+def make_context(settings: Settings, store: Store) -> Context:
+    """What the verbs work with."""
+    rate = settings.requests_per_second
+    chunk = CHUNK_SIZE if rate is None else max(1, min(CHUNK_SIZE, int(rate * _CHUNK_SECONDS)))
+    return Context(
+        store=store,
+        provider=settings.base_url,
+        account=settings.account if settings.api_key else None,
+        namespace=settings.namespace,
+        actor=settings.actor,
+        policy=Policy(
+            deadline=round(settings.task_deadline.total_seconds() * 1000),
+            retention=round(settings.key_retention.total_seconds() * 1000),
+        ),
+        timing=Timing(
+            request=round(settings.request_timeout.total_seconds() * 1000), chunk_size=chunk
+        ),
+        max_in_flight=settings.max_in_flight,
+        presence=settings.data_dir / "processes",
+    )
+
+
+def make_desk(settings: Settings, context: Context, owner: str) -> Desk:
+    """What a worker process sends with; the caller closes client and limiter."""
+    import redis.asyncio
+
+    from orchestrator.journal import JournalWriter
+    from orchestrator.limits import RateLimiter
+    from orchestrator.provider import ProviderClient, Timeouts
+
+    total = settings.request_timeout.total_seconds()
+    rate = settings.requests_per_second
+    return Desk(
+        context=context,
+        account=settings.account,
+        owner=owner,
+        client=ProviderClient(
+            base_url=settings.base_url,
+            api_key=settings.require_api_key(),
+            timeouts=Timeouts(connect=min(10.0, total), total=total),
+        ),
+        limiter=RateLimiter(
+            redis.asyncio.Redis.from_url(redis_url(settings)),
+            account=settings.account,
+            rate=rate,
+            burst=max(1, round(rate / 5)) if rate else 1,
+        ),
+        journal=JournalWriter(settings.journal_dir),
+        wall=time.time,
+        monotonic=time.monotonic,
+        jitter=random.SystemRandom().random,
+    )
+
+
+def redis_url(settings: Settings) -> str:
+    """The broker's URL in the Redis client's spelling. Raises ConfigError for Sentinel."""
+    url = settings.broker_url
+    if url.startswith("redis+socket://"):
+        path, _, query = url.removeprefix("redis+socket://").partition("?")
+        options = dict(part.partition("=")[::2] for part in query.split("&") if part)
+        return f"unix://{path}?db={options.get('virtual_host', '0').strip('/') or '0'}"
+    if url.startswith("sentinel"):
+        raise ConfigError(
+            "the rate limiter cannot use a sentinel:// broker yet",
+            mend="Give ORCHESTRATOR_BROKER_URL the address of the Redis server itself.",
+        )
+    return url

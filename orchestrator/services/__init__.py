@@ -1,0 +1,1 @@
+"""The verbs: what is done to batches, each in a module of its own."""

@@ -1,0 +1,64 @@
+"""What the verbs are given to work with; made once, by `orchestrator.runtime`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.domain.submission import Policy
+from orchestrator.journal import JournalWriter
+from orchestrator.limits import RateLimiter
+from orchestrator.provider import ProviderClient
+from orchestrator.store.engine import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Milliseconds, unless the name says otherwise."""
+
+    request: int
+    """The longest an exchange with the provider may take."""
+    chunk_size: int
+    """How many rows one task takes."""
+    reserve: int = 20_000
+    """How long a dispatched row waits for its message before it is dispatched again."""
+
+    @property
+    def lease(self) -> int:
+        """Long enough for a full wait at the limiter and then a full request."""
+        return 2 * self.request + 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The installation: its database, names and rules."""
+
+    store: Store
+    provider: str
+    """The API's base URL: prices, gates and accounts belong to it."""
+    account: str | None
+    """The API key's fingerprint; None while no key is configured."""
+    namespace: str
+    actor: str
+    policy: Policy
+    timing: Timing
+    max_in_flight: int | None
+    presence: Path
+    """Where this machine's worker processes hold their locks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What one worker process sends with. `wall` and `monotonic` are in seconds."""
+
+    context: Context
+    account: str
+    owner: str
+    """This process's name on its leases; its presence lock bears it."""
+    client: ProviderClient
+    limiter: RateLimiter
+    journal: JournalWriter
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+    jitter: Callable[[], float]

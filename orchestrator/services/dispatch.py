@@ -1,0 +1,115 @@
+"""Expanding items into submit tasks: late, fairly, and only as many as workers will soon take."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from orchestrator.domain import budget
+from orchestrator.domain.batch import Stop
+from orchestrator.domain.gate import KINDS, Probe
+from orchestrator.domain.states import State
+from orchestrator.services.context import Context
+from orchestrator.store import batches, claims, gates, prices, workers
+from orchestrator.store.batches import Batch
+from orchestrator.store.claims import Chunk
+from orchestrator.store.engine import Tx
+from orchestrator.store.gates import Gate
+
+CHUNKS_AHEAD = 2
+"""Unstarted chunks per worker process: one to start next, one behind it."""
+PROBE_EVERY_MS = 30_000
+"""How often one row tries a gate that money or the provider has closed."""
+
+
+def run_once(context: Context, publish: Callable[[Chunk], None]) -> int:
+    """Reserve chunks and send their messages; returns how many.
+
+    Idempotent and harmless when doubled: what is reserved is not reserved again, and a message
+    that gets lost frees its rows when the reservation ends.
+    """
+    if context.account is None:
+        return 0
+    with context.store.write() as tx:
+        chunks = _reserve(tx, context, context.account)
+    for chunk in chunks:
+        publish(chunk)
+    return len(chunks)
+
+
+def _reserve(tx: Tx, context: Context, account: str) -> list[Chunk]:
+    slots = CHUNKS_AHEAD * workers.submitting_processes(tx) - claims.unstarted(tx)
+    closed = gates.closed(tx, context.provider, account)
+    probing = [gate for gate in closed if _row_may_try(gate, tx.now)]
+    if slots <= 0 or len(probing) < len(closed):
+        return []
+    room = None
+    if context.max_in_flight is not None:
+        room = context.max_in_flight - claims.in_flight(tx)
+    book = prices.known(tx, context.provider)
+    chunks: list[Chunk] = []
+    waiting = [batch for batch in claims.sendable_batches(tx) if batch.provider == context.provider]
+    while waiting and slots > 0:
+        batch = waiting.pop(0)
+        size = 1 if probing else context.timing.chunk_size
+        size = size if room is None else min(size, room)
+        chunk = _next_chunk(tx, context, batch, book, size=size, probe=bool(probing))
+        if chunk is None:
+            continue
+        chunks.append(chunk)
+        slots -= 1
+        if room is not None:
+            room -= len(chunk.item_ids)
+        if probing:
+            for gate in probing:
+                gates.postpone_probe(tx, gate.id, tx.now + PROBE_EVERY_MS)
+            break
+        waiting.append(batch)
+    return chunks
+
+
+def _row_may_try(gate: Gate, now: int) -> bool:
+    by_row = KINDS[gate.reason].probe is Probe.ROW
+    return by_row and gate.probe_at is not None and gate.probe_at <= now
+
+
+def _next_chunk(
+    tx: Tx,
+    context: Context,
+    batch: Batch,
+    book: dict[str, int],
+    *,
+    size: int,
+    probe: bool,
+) -> Chunk | None:
+    """The batch's next rows that the budget allows, reserved; None where there are none."""
+    found = claims.next_items(tx, batch.id, size) if size > 0 else []
+    if not found:
+        return None
+    unsent = [row for row in found if row[3] is State.PENDING]
+    granted = budget.holds(
+        [book.get(price_class) for _, _, price_class, _ in unsent],
+        free_nanos=batch.free_nanos,
+        held_nanos=batch.held_nanos,
+    )
+    barred = {row[0] for row, hold in zip(unsent, granted, strict=True) if hold is None}
+    rows = [row for row in found if row[0] not in barred]
+    if not rows:
+        if batch.held_nanos == 0:
+            message = "the budget does not cover another row"
+            batches.stop(tx, batch.id, Stop.BUDGET, message, actor=context.actor)
+        return None
+    if batch.stop_code is Stop.BUDGET and any(row[3] is State.PENDING for row in rows):
+        batches.clear_stop(tx, batch.id, Stop.BUDGET)
+    chunk = Chunk(
+        id=uuid.uuid4().hex,
+        batch_id=batch.id,
+        title=batch.title,
+        item_ids=tuple(row[0] for row in rows),
+        first=rows[0][1],
+        last=rows[-1][1],
+        probe=probe,
+    )
+    claims.reserve(tx, chunk, until=tx.now + context.timing.reserve)
+    batches.serve(tx, batch.id, len(rows))
+    return chunk

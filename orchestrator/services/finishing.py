@@ -1,0 +1,19 @@
+"""Closing batches whose every item has come to its end."""
+
+from __future__ import annotations
+
+import json
+
+from orchestrator.services import status
+from orchestrator.services.context import Context
+from orchestrator.store import batches
+
+
+def run_once(context: Context) -> int:
+    """Close what is finished and write each completion event, once; returns how many."""
+    with context.store.write() as tx:
+        ended = batches.finish_ended(tx)
+        for batch in ended:
+            summary = status.read(tx, context, batch).as_json()
+            batches.announce_finished(tx, batch, json.dumps(summary))
+    return len(ended)

@@ -1,0 +1,88 @@
+"""Closing gates, mirroring them where senders look, and trying whether they still have a reason."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from orchestrator.domain.gate import KINDS, Probe
+from orchestrator.domain.outcome import Gated
+from orchestrator.domain.submission import GateOrder
+from orchestrator.errors import ServiceError
+from orchestrator.services.context import Context, Desk
+from orchestrator.store import gates
+from orchestrator.store.engine import Tx
+
+ASK_EVERY_MS = 30_000
+PROBE_TASK = "gate-probe"
+"""No task has this id: any answer but a refusal shows that the key is taken."""
+
+
+def close(tx: Tx, context: Context, account: str, order: GateOrder) -> None:
+    """Close the account's gate as an answer demands; a person reads `message` and `mend`."""
+    kind = KINDS[order.reason]
+    said = f": {order.detail.message}" if order.detail.message else ""
+    status = f" ({order.detail.status})" if order.detail.status else ""
+    wait = None if order.seconds is None else tx.now + round(order.seconds * 1000)
+    gates.close(
+        tx,
+        provider=context.provider,
+        account=account,
+        model=gates.ANY_MODEL,
+        reason=order.reason,
+        message=f"{kind.sentence}{status}{said}",
+        mend=kind.mend,
+        until=wait,
+        probe_at=tx.now + ASK_EVERY_MS if wait is None else None,
+    )
+
+
+def open_all(tx: Tx, context: Context, account: str) -> None:
+    """A probe passed: the account sends again."""
+    for gate in gates.closed(tx, context.provider, account):
+        gates.open_gate(tx, gate.id)
+
+
+async def mirror(desk: Desk, orders: Iterable[GateOrder]) -> None:
+    """Close the gate at the limiter too, where every sender of the fleet asks for its turn.
+
+    The database is the truth; with the limiter out of reach nobody gets a turn anyway.
+    """
+    for order in orders:
+        try:
+            await desk.limiter.close(order.reason, order.seconds)
+        except ServiceError:
+            return
+
+
+async def probe_once(desk: Desk) -> int:
+    """Try the gates whose probe is due by asking for a task; returns how many opened."""
+    due = await asyncio.to_thread(_due, desk)
+    if not due:
+        return 0
+    answer = await desk.client.task(PROBE_TASK)
+    if isinstance(answer, Gated):
+        return 0
+    await desk.limiter.open()
+    return await asyncio.to_thread(_open, desk, due)
+
+
+def _due(desk: Desk) -> list[int]:
+    """Gates to try now; each is postponed at once, so that doubled ticks try it once."""
+    context = desk.context
+    with context.store.write() as tx:
+        due = [
+            gate.id
+            for gate in gates.closed(tx, context.provider, desk.account)
+            if KINDS[gate.reason].probe is Probe.ASK
+            and gate.probe_at is not None
+            and gate.probe_at <= tx.now
+        ]
+        for gate_id in due:
+            gates.postpone_probe(tx, gate_id, tx.now + ASK_EVERY_MS)
+        return due
+
+
+def _open(desk: Desk, due: list[int]) -> int:
+    with desk.context.store.write() as tx:
+        return sum(gates.open_gate(tx, gate_id) for gate_id in due)

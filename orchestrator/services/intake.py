@@ -1,0 +1,282 @@
+"""Taking a spec in: stream, stage, compare, ask, publish. Nothing is sent before."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from orchestrator.domain.identity import KEY_VERSION
+from orchestrator.domain.money import to_usd
+from orchestrator.errors import OrchestratorError, Problem, SpecError, UsageError
+from orchestrator.services.context import Context
+from orchestrator.services.pricing import Estimate, estimate
+from orchestrator.spec import Note, Spec, SpecRow, open_spec
+from orchestrator.store import batches, intake, prices
+from orchestrator.store.batches import Batch
+from orchestrator.store.engine import Tx
+from orchestrator.store.intake import Difference, Staged
+
+_Entry = SpecRow | Problem | Note
+GROUP = 1000
+"""Rows per staging transaction: short enough that a running batch beside it keeps recording."""
+LOCK_WAIT_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a person wants the spec taken in; `budget_nanos` None keeps what the batch has."""
+
+    name: str
+    label: str
+    budget_nanos: int | None = None
+    append: bool = False
+    prune: bool = False
+    keep_removed: bool = False
+    resend_changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What publishing would do, for the question before it is done."""
+
+    title: str
+    rows: int
+    difference: Difference
+    cost: Estimate
+    notes: tuple[Note, ...]
+
+    @property
+    def to_send(self) -> int:
+        return sum(self.difference.price_classes.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was recorded."""
+
+    batch: Batch
+    difference: Difference
+    withdrawn: int
+    notes: tuple[Note, ...]
+
+
+class Declined(Exception):  # noqa: N818 a decision, not an error
+    """The person said no; nothing was recorded."""
+
+
+def default_options(path: Path, spec: Spec, name: str | None, label: str | None) -> tuple[str, str]:
+    """(name, label): as told, else the spec's own name, else the file's stem; `default`."""
+    return name or spec.header.name or path.stem, label or "default"
+
+
+def take_in(
+    context: Context,
+    path: Path,
+    *,
+    options: Callable[[Spec], Options],
+    confirm: Callable[[Proposal], bool],
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> Taken:
+    """Read the whole spec into the store, in one pass, and publish it if `confirm` says so.
+
+    Raises SpecError with every problem of the file, UsageError where the spec does not fit the
+    batch, Declined. Whatever is raised, nothing is published.
+    """
+    spec = open_spec(path)
+    chosen = options(spec)
+    token = uuid.uuid4().hex
+    batch = _open_batch(context, chosen, token)
+    try:
+        revision_id, rows, notes = _stage(context, spec, batch, token, progress)
+        proposal, taken_cost = _compare(context, batch, revision_id, rows, notes)
+        _refuse_misfits(batch, proposal, chosen)
+        if not confirm(proposal):
+            raise Declined
+        return _publish(context, spec, batch, revision_id, proposal, chosen)
+    except BaseException:
+        with context.store.write() as tx:
+            intake.sweep(tx, batch.id)
+            intake.unlock(tx, batch.id, token)
+            intake.forget_unpublished(tx, batch.id)
+        raise
+
+
+def _open_batch(context: Context, chosen: Options, token: str) -> Batch:
+    """The batch of this name and label, its rows locked for us; made where it is new."""
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while True:
+        with context.store.write() as tx:
+            batch = batches.find(tx, chosen.name, chosen.label) or batches.create(
+                tx,
+                name=chosen.name,
+                label=chosen.label,
+                namespace=context.namespace,
+                key_version=KEY_VERSION,
+                provider=context.provider,
+                budget_nanos=chosen.budget_nanos,
+            )
+            if batch is not None:
+                _refuse_other_home(context, batch)
+                if intake.lock(tx, batch.id, token):
+                    intake.sweep(tx, batch.id)
+                    return batch
+        if time.monotonic() > deadline:
+            raise OrchestratorError(
+                f"another submit of {chosen.name}@{chosen.label} is still being read",
+                mend="Wait for it to end, then submit again.",
+                code="busy",
+            )
+        time.sleep(0.2)
+
+
+def _refuse_other_home(context: Context, batch: Batch) -> None:
+    """A batch stays with the namespace and provider that its keys and money belong to."""
+    if batch.published_at is None:
+        return
+    if batch.namespace != context.namespace:
+        raise UsageError(
+            f"{batch.title} belongs to the namespace {batch.namespace!r}, not "
+            f"{context.namespace!r}",
+            mend="Set ORCHESTRATOR_NAMESPACE back, or give the batch another --label.",
+        )
+    if batch.provider != context.provider:
+        raise UsageError(
+            f"{batch.title} was submitted to {batch.provider}, not {context.provider}",
+            mend="Set MINDVIDEO_BASE_URL back, or give the batch another --label.",
+        )
+
+
+def _stage(
+    context: Context,
+    spec: Spec,
+    batch: Batch,
+    token: str,
+    progress: Callable[[int], None],
+) -> tuple[int, int, tuple[Note, ...]]:
+    """Stream the file into unpublished rows; raises SpecError with all problems at its end."""
+    with context.store.write() as tx:
+        revision_id = intake.begin(tx, batch.id, source=str(spec.path), actor=context.actor)
+        position = intake.last_position(tx, batch.id)
+    problems: list[Problem] = []
+    notes: list[Note] = []
+    rows = 0
+    for group in _grouped(spec.rows()):
+        good = [entry for entry in group if isinstance(entry, SpecRow)]
+        problems += [entry for entry in group if isinstance(entry, Problem)]
+        notes += [entry for entry in group if isinstance(entry, Note)]
+        rows += len(good)
+        if not problems:
+            with context.store.write() as tx:
+                _keep_lock(tx, batch, token)
+                position += intake.stage(
+                    tx,
+                    batch.id,
+                    revision_id,
+                    [_staged(row) for row in good],
+                    after_position=position,
+                    compare=batch.published_at is not None,
+                )
+        progress(rows)
+    if problems:
+        raise too_many_problems(spec.path, problems)
+    return revision_id, rows, tuple(notes)
+
+
+def too_many_problems(path: Path, problems: list[Problem]) -> SpecError:
+    many = f"{len(problems):,} problems" if len(problems) > 1 else "1 problem"
+    return SpecError(
+        f"{path} has {many}; nothing was recorded",
+        mend="Mend the rows named, then submit again.",
+        problems=problems,
+    )
+
+
+def _keep_lock(tx: Tx, batch: Batch, token: str) -> None:
+    if not intake.lock(tx, batch.id, token):
+        raise OrchestratorError(
+            f"reading {batch.title} took so long that another submit went ahead",
+            mend="Submit again.",
+            code="busy",
+        )
+
+
+def _grouped(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
+    iterator = iter(entries)
+    while group := list(islice(iterator, GROUP)):
+        yield group
+
+
+def _staged(row: SpecRow) -> Staged:
+    return Staged(
+        row_key=row.row_key,
+        digest=row.digest,
+        model=row.model,
+        price_class=row.price_class,
+        input_json=row.input_json,
+        source=json.dumps(dict(row.source), ensure_ascii=False),
+    )
+
+
+def _compare(
+    context: Context, batch: Batch, revision_id: int, rows: int, notes: tuple[Note, ...]
+) -> tuple[Proposal, Estimate]:
+    with context.store.read() as tx:
+        difference = intake.difference(tx, batch.id, revision_id)
+        book = prices.known(tx, context.provider)
+    cost = estimate(difference.price_classes, book)
+    return Proposal(batch.title, rows, difference, cost, notes), cost
+
+
+def _refuse_misfits(batch: Batch, proposal: Proposal, chosen: Options) -> None:
+    difference = proposal.difference
+    if batch.published_at is None:
+        return
+    foreign = difference.known == 0 and difference.changed == 0 and difference.removed > 0
+    if foreign and not chosen.append:
+        raise UsageError(
+            f"none of the {proposal.rows:,} rows is part of {batch.title}, which has "
+            f"{difference.removed:,} others: this looks like another batch",
+            mend="Give it a --label or --name of its own, or add its rows with --append.",
+            code="foreign_rows",
+        )
+    if difference.removed_pending and not (
+        chosen.prune or chosen.keep_removed or (foreign and chosen.append)
+    ):
+        raise UsageError(
+            f"{difference.removed_pending:,} rows of {batch.title} are no longer in the file and "
+            "still wait to be sent",
+            mend="Withdraw them with --prune, or leave them in with --keep-removed.",
+            code="removed_rows",
+        )
+
+
+def _publish(
+    context: Context,
+    spec: Spec,
+    batch: Batch,
+    revision_id: int,
+    proposal: Proposal,
+    chosen: Options,
+) -> Taken:
+    columns = tuple(dict.fromkeys((*batch.columns, *spec.columns)))
+    with context.store.write() as tx:
+        withdrawn = intake.publish(
+            tx,
+            batch.id,
+            revision_id,
+            rows=proposal.rows,
+            columns=columns,
+            prune=chosen.prune,
+            resend_changed=chosen.resend_changed,
+            actor=context.actor,
+        )
+        budget = chosen.budget_nanos
+        if budget is not None and budget != batch.budget_nanos:
+            detail = f"budget set to {to_usd(budget)} USD"
+            batches.set_budget(tx, batch.id, budget, actor=context.actor, detail=detail)
+        return Taken(batches.get(tx, batch.id), proposal.difference, withdrawn, proposal.notes)

@@ -1,0 +1,91 @@
+"""Asking how the tasks are doing: claim what is due, ask, record."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+
+from orchestrator.domain.outcome import AskLater, Detail, PollOutcome
+from orchestrator.errors import ServiceError
+from orchestrator.limits import Closed, Granted, Wait
+from orchestrator.services import recording
+from orchestrator.services.context import Context, Desk
+from orchestrator.store import lives
+from orchestrator.store.lives import Stored
+
+HORIZON_MS = 1_000
+"""The tick's interval: what falls due before the next tick goes along, and waits in its chunk."""
+CHUNK_SIZE = 100
+MOST_CHUNKS = 20
+LEASE_MS = 60_000
+PATIENCE_SECONDS = 15.0
+"""The longest a poll waits for its turn; the lease outlasts it and a request."""
+
+
+def run_once(context: Context, publish: Callable[[str, int], None]) -> int:
+    """Lease what is due to poll chunks and send their messages; returns how many chunks.
+
+    A message that gets lost leaves a lease that lapses; a doubled one finds the lease gone.
+    """
+    if context.account is None:
+        return 0
+    sent = 0
+    while sent < MOST_CHUNKS:
+        token = uuid.uuid4().hex
+        with context.store.write() as tx:
+            leased = lives.lease_for_polling(
+                tx,
+                account=context.account,
+                until=tx.now + LEASE_MS + context.timing.request,
+                horizon=tx.now + HORIZON_MS,
+                limit=CHUNK_SIZE,
+                token=token,
+            )
+        if not leased:
+            break
+        publish(token, leased)
+        sent += 1
+    return sent
+
+
+async def run_chunk(desk: Desk, token: str) -> int:
+    """Poll the submissions under a lease; returns how many answers were recorded."""
+    held, now = await asyncio.to_thread(_held, desk, token)
+    if not held:
+        return 0
+    recorder = recording.Recorder(desk, token, held, now=now)
+    async with recorder.running(), asyncio.TaskGroup() as group:
+        for stored in held:
+            group.create_task(_poll(desk, stored, now, recorder))
+    return recorder.recorded
+
+
+def _held(desk: Desk, token: str) -> tuple[list[Stored], int]:
+    with desk.context.store.write() as tx:
+        lives.own_poll_lease(tx, token, desk.owner)
+        return lives.under_lease(tx, token), tx.now
+
+
+async def _poll(desk: Desk, stored: Stored, now: int, recorder: recording.Recorder) -> None:
+    await asyncio.sleep(max(0, stored.life.due_at - now) / 1000)
+    outcome = await _ask(desk, stored)
+    recorder.put(stored.id, recording.Polled(outcome))
+
+
+async def _ask(desk: Desk, stored: Stored) -> PollOutcome:
+    deadline = desk.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            answer = await desk.limiter.acquire()
+        except ServiceError as error:
+            return AskLater(Detail(message=error.message))
+        match answer:
+            case Granted():
+                return await desk.client.task(stored.life.task_id or "")
+            case Closed(seconds, reason):
+                return AskLater(Detail(message=f"the gate is closed: {reason}"), None, seconds)
+            case Wait(seconds):
+                if desk.monotonic() + seconds > deadline:
+                    return AskLater(Detail(message="no turn at the rate limiter"), None, 1.0)
+                await asyncio.sleep(seconds)

@@ -1,0 +1,235 @@
+"""Recording answers as they arrive, in small groups: journal first, then the database.
+
+A group is what came within a moment of its first answer, so one hung request never keeps its
+neighbours' answers waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from orchestrator.domain.batch import Stop
+from orchestrator.domain.outcome import (
+    Accepted,
+    Ambiguous,
+    Gated,
+    NothingCharged,
+    NotSent,
+    PollOutcome,
+    Rejected,
+    SubmitOutcome,
+)
+from orchestrator.domain.money import to_usd_or_none
+from orchestrator.domain.states import TERMINAL, State
+from orchestrator.domain.submission import Decision, after_poll, after_submit
+from orchestrator.journal import Outcome, OutcomeKind, Record, Terminal
+from orchestrator.services import gatekeeping
+from orchestrator.services.context import Desk
+from orchestrator.store import batches, gates, lives, prices
+from orchestrator.store.engine import Tx
+from orchestrator.store.lives import Stored
+
+MOMENT_SECONDS = 0.1
+_BAD_ENDS = frozenset({State.FAILED, State.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An answer to a POST, or to why there was none."""
+
+    outcome: SubmitOutcome | NotSent
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """An answer to a GET."""
+
+    outcome: PollOutcome
+
+
+Answer = Sent | Polled
+Decided = tuple[Stored, Decision, Answer]
+
+
+class Recorder:
+    """Collects one chunk's answers and writes them in groups under the chunk's lease.
+
+    `held` are the submissions as they were read under that lease, at `now` by the database's clock.
+    """
+
+    def __init__(
+        self, desk: Desk, token: str, held: Iterable[Stored], *, now: int, probe: bool = False
+    ) -> None:
+        self._desk = desk
+        self._token = token
+        self._held = {stored.id: stored for stored in held}
+        self._now = now
+        self._started = desk.monotonic()
+        self._probe = probe
+        self._queue: asyncio.Queue[tuple[int, Answer] | None] = asyncio.Queue()
+        self.recorded = 0
+
+    def put(self, submission_id: int, answer: Answer) -> None:
+        self._queue.put_nowait((submission_id, answer))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Write groups while the block runs; at its end everything put is recorded."""
+        writer = asyncio.create_task(self._write_groups())
+        try:
+            yield
+        finally:
+            self._queue.put_nowait(None)
+            await writer
+
+    async def _write_groups(self) -> None:
+        done = False
+        while not done:
+            group, done = await self._next_group()
+            if group:
+                kept = await asyncio.to_thread(self._write, group)
+                self.recorded += len(kept)
+                orders = [decision.gate for _, decision, _ in kept if decision.gate]
+                await gatekeeping.mirror(self._desk, orders)
+                await self._ask_why([pair[:2] for pair in kept])
+
+    async def _next_group(self) -> tuple[list[tuple[int, Answer]], bool]:
+        """The next answer and what follows it within a moment; True at the end."""
+        group: list[tuple[int, Answer]] = []
+        entry = await self._queue.get()
+        try:
+            async with asyncio.timeout(MOMENT_SECONDS):
+                while entry is not None:
+                    group.append(entry)
+                    entry = await self._queue.get()
+            return group, True
+        except TimeoutError:
+            return group, False
+
+    def _write(self, group: Sequence[tuple[int, Answer]]) -> list[Decided]:
+        """Journal and commit one group; answers whose lease was lost are dropped."""
+        desk = self._desk
+        now = self._now + round((desk.monotonic() - self._started) * 1000)
+        passed = self._last_accepted(group)
+        decided = [
+            (stored, self._decide(stored, answer, now, passed), answer)
+            for stored, answer in ((self._held[key], answer) for key, answer in group)
+        ]
+        desk.journal.append([record for entry in decided for record in _records(now, *entry)])
+        with desk.context.store.write() as tx:
+            ours = lives.still_leased(tx, self._token, [stored.id for stored, _, _ in decided])
+            kept = [entry for entry in decided if entry[0].id in ours]
+            lives.record(tx, [entry[:2] for entry in kept], actor=desk.context.actor)
+            self._follow(tx, kept)
+        return kept
+
+    def _last_accepted(self, group: Sequence[tuple[int, Answer]]) -> int | None:
+        """When the account last bought something; only a row that meets a gate again asks."""
+        if not any(
+            isinstance(answer.outcome, Gated) and self._held[key].life.gated_at is not None
+            for key, answer in group
+        ):
+            return None
+        context = self._desk.context
+        with context.store.read() as tx:
+            return gates.last_accepted(tx, context.provider, self._desk.account)
+
+    def _decide(self, stored: Stored, answer: Answer, now: int, passed: int | None) -> Decision:
+        policy, jitter = self._desk.context.policy, self._desk.jitter()
+        match answer:
+            case Polled(outcome):
+                return after_poll(stored.life, outcome, now=now, policy=policy, jitter=jitter)
+            case Sent(outcome):
+                gated_at = stored.life.gated_at
+                return after_submit(
+                    stored.life,
+                    outcome,
+                    now=now,
+                    policy=policy,
+                    jitter=jitter,
+                    others_passed=None not in (passed, gated_at)
+                    and (passed or 0) > (gated_at or 0),
+                )
+
+    def _follow(self, tx: Tx, kept: Sequence[Decided]) -> None:
+        """What the group means beyond its rows: prices, gates, stops, the account's good standing."""
+        context, account = self._desk.context, self._desk.account
+        learned = {
+            stored.price_class: decision.price for stored, decision, _ in kept if decision.price
+        }
+        prices.learn(tx, context.provider, learned)
+        for stored, decision, _ in kept:
+            if decision.stop:
+                batches.stop(
+                    tx, stored.batch_id, Stop.COST_UNREADABLE, decision.stop, actor=context.actor
+                )
+        if any(isinstance(answer, Sent) and _accepted(answer) for _, _, answer in kept):
+            gates.note_accepted(tx, context.provider, account)
+            if self._probe:
+                gatekeeping.open_all(tx, context, account)
+        orders = {d.gate.reason: d.gate for _, d, _ in kept if d.gate}
+        for order in orders.values():
+            gatekeeping.close(tx, context, account, order)
+
+    async def _ask_why(self, kept: Sequence[tuple[Stored, Decision]]) -> None:
+        """One look at the events of each task that ended badly; kept raw."""
+        for stored, decision in kept:
+            task_id = decision.after.task_id
+            if decision.event and decision.after.state in _BAD_ENDS and task_id:
+                raw = await self._desk.client.events(task_id)
+                if raw is not None:
+                    await asyncio.to_thread(self._keep_events, stored.id, raw)
+
+    def _keep_events(self, submission_id: int, raw: str) -> None:
+        with self._desk.context.store.write() as tx:
+            lives.keep_events(tx, submission_id, raw)
+
+
+def _accepted(answer: Answer) -> bool:
+    return isinstance(answer.outcome, Accepted)
+
+
+def _kind(outcome: SubmitOutcome | NotSent) -> OutcomeKind:
+    match outcome:
+        case Accepted():
+            return OutcomeKind.ACCEPTED
+        case Rejected():
+            return OutcomeKind.REJECTED
+        case NothingCharged():
+            return OutcomeKind.NOTHING_CHARGED
+        case Gated():
+            return OutcomeKind.GATED
+        case Ambiguous():
+            return OutcomeKind.AMBIGUOUS
+        case NotSent():
+            return OutcomeKind.NOT_SENT
+
+
+def _records(now: int, stored: Stored, decision: Decision, answer: Answer) -> Iterator[Record]:
+    """The journal's lines for one answer: what a POST came to, and a task's end."""
+    after = decision.after
+    if isinstance(answer, Sent):
+        yield Outcome(
+            at=now,
+            idempotency_key=stored.idempotency_key,
+            generation=stored.generation,
+            kind=_kind(answer.outcome),
+            try_=stored.life.tries,
+            state=after.state,
+            task_id=after.task_id,
+            request_id=after.request_id,
+            cost_estimate=after.estimate_text,
+        )
+    if decision.event and after.state in TERMINAL and after.task_id:
+        yield Terminal(
+            at=now,
+            idempotency_key=stored.idempotency_key,
+            task_id=after.task_id,
+            state=after.state,
+            cost_actual=after.actual_text,
+            cost_assumed=to_usd_or_none(after.assumed_nanos),
+            videos=decision.videos,
+        )

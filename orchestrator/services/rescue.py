@@ -1,0 +1,33 @@
+"""Finding what was left behind: lapsed leases, dead workers, keys grown too old."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.domain import submission
+from orchestrator.services import presence
+from orchestrator.services.context import Context
+from orchestrator.store import claims, lives
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How many submissions were found."""
+
+    lapsed: int
+    expired: int
+
+
+def run_once(context: Context) -> Report:
+    """Make lapsed submissions `unknown`, to be asked again under the same key."""
+    dead = presence.dead(context.presence)
+    with context.store.write() as tx:
+        lost = lives.lapsed(tx, dead)
+        decided = [(stored, submission.lapse(stored.life, now=tx.now)) for stored in lost]
+        lives.record(tx, decided, actor=context.actor)
+        lives.drop_poll_leases(tx, dead)
+        old = claims.with_expired_keys(tx, context.policy)
+        expired = [(stored, submission.expire_key(stored.life)) for stored in old]
+        lives.record(tx, expired, actor=context.actor)
+    presence.bury(context.presence, dead)
+    return Report(len(lost), len(old))

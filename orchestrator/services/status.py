@@ -1,0 +1,148 @@
+"""How a batch is doing, at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from orchestrator.domain.batch import BatchState, Stop, batch_state
+from orchestrator.domain.gate import KINDS
+from orchestrator.domain.money import to_usd, to_usd_or_none
+from orchestrator.domain.states import OPEN, State
+from orchestrator.services.context import Context
+from orchestrator.store import gates, views
+from orchestrator.store.batches import Batch
+from orchestrator.store.engine import Tx
+from orchestrator.store.gates import Gate
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """`waiting`: code -> open items that need a person. Money in nano-dollars."""
+
+    batch: Batch
+    state: BatchState
+    counts: dict[State, int]
+    waiting: dict[str, int]
+    gate: Gate | None
+
+    @property
+    def total(self) -> int:
+        """The items of the batch, without those that were taken back."""
+        return sum(self.counts.values()) - self.counts[State.WITHDRAWN]
+
+    @property
+    def needs_person(self) -> int:
+        return sum(self.waiting.values())
+
+    @property
+    def done(self) -> int:
+        return self.total - sum(self.counts[state] for state in OPEN)
+
+    @property
+    def unsuccessful(self) -> int:
+        ended = (State.FAILED, State.CANCELLED, State.REJECTED, State.INVALID)
+        return sum(self.counts[state] for state in ended)
+
+    @property
+    def cost_nanos(self) -> int:
+        """What the batch has cost so far, as far as it is settled."""
+        return self.batch.actual_nanos + self.batch.assumed_nanos
+
+    @property
+    def settled(self) -> bool:
+        """Whether waiting cannot change anything any more without a person."""
+        still_open = sum(self.counts[state] for state in OPEN)
+        return self.state in (BatchState.FINISHED, BatchState.BLOCKED) or (
+            still_open <= self.needs_person
+        )
+
+    def counts_line(self) -> str:
+        """`22 succeeded, 2 failed`: the states that have items."""
+        shown = (f"{number:,} {state}" for state, number in self.counts.items() if number)
+        return ", ".join(shown)
+
+    def stop_mend(self) -> str:
+        """What makes a batch go on that stopped by itself."""
+        if self.batch.stop_code is Stop.BUDGET:
+            return "Submit the same spec again with a higher --budget."
+        return f"Look at `orchestrator results {self.batch.title} --failed`, then decide."
+
+    def exit_code(self) -> int:
+        """The code of docs/exit-codes.md for a command that ends here."""
+        if self.state is BatchState.BLOCKED and self.gate is not None:
+            return KINDS[self.gate.reason].exit_code
+        if self.needs_person or self.batch.stop_code is Stop.COST_UNREADABLE:
+            return 5
+        if self.state is BatchState.BLOCKED and self.batch.stop_code is Stop.BUDGET:
+            return 4
+        return 1 if self.unsuccessful else 0
+
+    def as_json(self) -> dict[str, object]:
+        batch = self.batch
+        return {
+            "batch": batch.title,
+            "name": batch.name,
+            "label": batch.label,
+            "state": self.state,
+            "total": self.total,
+            "counts": {str(state): number for state, number in self.counts.items()},
+            "needs_person": self.needs_person,
+            "cost": {
+                "estimated": to_usd_or_none(batch.estimated_nanos),
+                "actual": to_usd(batch.actual_nanos),
+                "held": to_usd(batch.held_nanos),
+                "assumed": to_usd(batch.assumed_nanos),
+                "budget": to_usd_or_none(batch.budget_nanos),
+            },
+            "gate": self._gate_json(),
+            "created_at": iso(batch.created_at),
+            "finished_at": iso(batch.finished_at),
+        }
+
+    def _gate_json(self) -> dict[str, object] | None:
+        """What bars the way: a gate, else what stopped the batch."""
+        if self.gate is not None:
+            return {
+                "reason": self.gate.reason,
+                "message": self.gate.message,
+                "mend": self.gate.mend,
+                "until": iso(self.gate.until),
+            }
+        if self.batch.stop_code is None:
+            return None
+        return {
+            "reason": self.batch.stop_code,
+            "message": self.batch.stop_message,
+            "mend": self.stop_mend(),
+            "until": None,
+        }
+
+
+def iso(time_ms: int | None) -> str | None:
+    """Milliseconds as ISO 8601 UTC."""
+    if time_ms is None:
+        return None
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
+    counts = views.counts(tx, batch.id)
+    waiting = views.waiting(tx, batch.id)
+    account = context.account or ""
+    closed = gates.closed(tx, batch.provider, account) if batch.finished_at is None else []
+    standing = [gate for gate in closed if gate.until is None]
+    state = batch_state(
+        wanted=batch.wanted,
+        counts=counts,
+        waiting={key: sum(codes.values()) for key, codes in waiting.items()},
+        stop=batch.stop_code,
+        gate_closed=bool(standing),
+    )
+    by_code: dict[str, int] = {}
+    for codes in waiting.values():
+        for code, number in codes.items():
+            by_code[code] = by_code.get(code, 0) + number
+    gate = (standing or closed or [None])[0]
+    return BatchStatus(batch, state, counts, by_code, gate)

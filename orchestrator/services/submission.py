@@ -1,0 +1,182 @@
+"""Buying: claim a chunk, write the intents, send, record each answer as it comes.
+
+The order of each purchase is invariant 1's: intent committed, intent journalled, POST, outcome
+journalled, outcome committed. Whatever dies between two of these leaves a lease that lapses and a
+key that is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.domain.identity import body_from_json, idempotency_key_from_json
+from orchestrator.domain.outcome import NotSent, SubmitOutcome
+from orchestrator.domain.submission import key_trusted
+from orchestrator.errors import ServiceError
+from orchestrator.journal import Intent
+from orchestrator.limits import Closed, Granted, Wait
+from orchestrator.services import recording
+from orchestrator.services.context import Desk
+from orchestrator.store import batches, claims, gates, prices
+from orchestrator.store.batches import Batch
+from orchestrator.store.claims import Candidate, Claimed
+from orchestrator.store.lives import Lease
+
+MARGIN_SECONDS = 2.0
+"""What a lease must outlast a request by, for recording it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedChunk:
+    """What a worker holds: the batch as it was, the leases, and both clocks at the claim."""
+
+    batch: Batch
+    claims: tuple[Claimed, ...]
+    lease: Lease
+    now: int
+    wall: float
+    monotonic: float
+
+
+async def run_chunk(desk: Desk, chunk_id: str, item_ids: Sequence[int], *, probe: bool) -> int:
+    """Send what is still claimable of a chunk; returns how many answers were recorded."""
+    held = await asyncio.to_thread(claim_chunk, desk, chunk_id, item_ids, probe=probe)
+    if held is None or not held.claims:
+        return 0
+    await asyncio.to_thread(_journal_intents, desk, held)
+    if probe:
+        await desk.limiter.open()
+    recorder = recording.Recorder(
+        desk, held.lease.token, [one.stored for one in held.claims], now=held.now, probe=probe
+    )
+    async with recorder.running(), asyncio.TaskGroup() as group:
+        for claimed in held.claims:
+            group.create_task(_buy(desk, held, claimed, recorder))
+    return recorder.recorded
+
+
+def claim_chunk(
+    desk: Desk, chunk_id: str, item_ids: Sequence[int], *, probe: bool
+) -> ClaimedChunk | None:
+    """Commit the intents: submissions, leases and holds, in one transaction."""
+    context = desk.context
+    with context.store.write() as tx:
+        claims.started(tx, chunk_id)
+        found = claims.candidates(tx, item_ids)
+        if not found:
+            return None
+        batch = batches.lock(tx, found[0].batch_id)
+        barred = gates.closed(tx, context.provider, desk.account) and not probe
+        if barred or not batches.sends(batch):
+            claims.release(tx, [item.item_id for item in found])
+            return None
+        room = None
+        if context.max_in_flight is not None:
+            room = context.max_in_flight - claims.in_flight(tx)
+        lease = Lease(uuid.uuid4().hex, tx.now + context.timing.lease, desk.owner)
+        claimed = claims.claim_items(
+            tx,
+            batch,
+            found,
+            {item.item_id: _key(batch, item) for item in found},
+            prices=prices.known(tx, context.provider),
+            lease=lease,
+            account=desk.account,
+            policy=context.policy,
+            room=room,
+            actor=context.actor,
+        )
+        return ClaimedChunk(batch, tuple(claimed), lease, tx.now, desk.wall(), desk.monotonic())
+
+
+def _key(batch: Batch, item: Candidate) -> str:
+    return idempotency_key_from_json(
+        key_version=batch.key_version,
+        namespace=batch.namespace,
+        batch=batch.name,
+        label=batch.label,
+        row_key=item.row_key,
+        model=item.model,
+        input_json=item.input_json,
+        generation=item.generation,
+    )
+
+
+def _journal_intents(desk: Desk, held: ClaimedChunk) -> None:
+    """All intents of the chunk, one fsync, before the first byte leaves."""
+    desk.journal.append(
+        [
+            Intent(
+                at=held.now,
+                idempotency_key=claimed.stored.idempotency_key,
+                namespace=held.batch.namespace,
+                batch=held.batch.name,
+                label=held.batch.label,
+                row_key=claimed.item.row_key,
+                generation=claimed.item.generation,
+                model=claimed.item.model,
+                digest=claimed.item.digest,
+                price_class=claimed.item.price_class,
+                hold_nanos=claimed.stored.life.hold_nanos,
+                key_fingerprint=desk.account,
+                try_=claimed.stored.life.tries,
+            )
+            for claimed in held.claims
+        ]
+    )
+
+
+async def _buy(
+    desk: Desk, held: ClaimedChunk, claimed: Claimed, recorder: recording.Recorder
+) -> None:
+    outcome = await _send(desk, held, claimed)
+    recorder.put(claimed.stored.id, recording.Sent(outcome))
+
+
+async def _send(desk: Desk, held: ClaimedChunk, claimed: Claimed) -> SubmitOutcome | NotSent:
+    """Wait for a turn, look at the clocks once more, send."""
+    reason = await _turn(desk, held)
+    reason = reason or _too_late(desk, held, claimed)
+    if reason is not None:
+        return NotSent(reason)
+    body = body_from_json(claimed.item.model, claimed.item.input_json)
+    return await desk.client.submit(body, claimed.stored.idempotency_key)
+
+
+async def _turn(desk: Desk, held: ClaimedChunk) -> str | None:
+    """Wait at the fleet's limiter; a reason where the wait is over without a turn."""
+    while True:
+        try:
+            answer = await desk.limiter.acquire()
+        except ServiceError as error:
+            return f"the rate limiter is out of reach: {error.message}"
+        match answer:
+            case Granted():
+                return None
+            case Closed(_, reason):
+                return f"the gate is closed: {reason}"
+            case Wait(seconds):
+                if seconds > _lease_left(desk, held):
+                    return "the lease would end before the request"
+                await asyncio.sleep(seconds)
+
+
+def _lease_left(desk: Desk, held: ClaimedChunk) -> float:
+    """Seconds in which a request may still start, by whichever clock says less."""
+    elapsed = max(desk.wall() - held.wall, desk.monotonic() - held.monotonic)
+    timing = desk.context.timing
+    return (timing.lease - timing.request) / 1000 - elapsed - MARGIN_SECONDS
+
+
+def _too_late(desk: Desk, held: ClaimedChunk, claimed: Claimed) -> str | None:
+    """Immediately before the POST: does the lease outlast it, is the key still remembered?"""
+    if desk.wall() < held.wall or _lease_left(desk, held) <= 0:
+        return "the lease would end before the request"
+    now = held.now + round((desk.wall() - held.wall) * 1000)
+    later = now + desk.context.timing.request
+    if not key_trusted(claimed.stored.life, now=later, policy=desk.context.policy):
+        return "the key is too old to be sent again"
+    return None

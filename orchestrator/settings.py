@@ -1,0 +1,290 @@
+"""Every setting, read once from the environment or `.env`, validated, frozen."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import re
+import socket
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from orchestrator import places
+from orchestrator.domain.account import fingerprint
+from orchestrator.errors import ConfigError
+
+DEFAULT_BASE_URL = "https://api.mindvideo.ai/api/v1"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+
+
+def parse_duration(value: object) -> object:
+    """`90s`, `15m`, `24h`, `7d` to a timedelta; other types pass through to pydantic."""
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value.strip())
+    if match is None:
+        raise ValueError("a duration is a number and a unit, such as 90s, 15m, 24h or 7d")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+class _SecretFiles(EnvSettingsSource):
+    """`NAME_FILE` names a file that holds the value of `NAME`, for secrets mounted as files."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        name = str(field.validation_alias)
+        path = self.env_vars.get(f"{name}_FILE".lower())
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), name, False
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{name}_FILE points to {path}, which cannot be read: {error}",
+                mend=f"Point {name}_FILE at a readable file, or set {name} instead.",
+            ) from None
+
+
+class Settings(BaseSettings):
+    """The installation's settings; docs/settings.md lists them with their meaning."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+    )
+
+    api_key: SecretStr | None = Field(None, validation_alias="MINDVIDEO_API_KEY")
+    base_url: str = Field(DEFAULT_BASE_URL, validation_alias="MINDVIDEO_BASE_URL")
+    allow_plain_http: bool = Field(False, validation_alias="ORCHESTRATOR_ALLOW_PLAIN_HTTP")
+    database_url_setting: SecretStr | None = Field(
+        None, validation_alias="ORCHESTRATOR_DATABASE_URL"
+    )
+    broker_url_setting: SecretStr | None = Field(None, validation_alias="ORCHESTRATOR_BROKER_URL")
+    data_dir_setting: Path | None = Field(None, validation_alias="ORCHESTRATOR_DATA_DIR")
+    journal_dir_setting: Path | None = Field(None, validation_alias="ORCHESTRATOR_JOURNAL_DIR")
+    namespace: str = Field("", validation_alias="ORCHESTRATOR_NAMESPACE", max_length=100)
+    key_retention: Duration = Field(
+        timedelta(hours=24), validation_alias="ORCHESTRATOR_KEY_RETENTION", gt=timedelta()
+    )
+    task_deadline: Duration = Field(
+        timedelta(hours=6), validation_alias="ORCHESTRATOR_TASK_DEADLINE", gt=timedelta()
+    )
+    request_timeout: Duration = Field(
+        timedelta(seconds=60), validation_alias="ORCHESTRATOR_REQUEST_TIMEOUT", gt=timedelta()
+    )
+    max_in_flight: int | None = Field(None, validation_alias="ORCHESTRATOR_MAX_IN_FLIGHT", ge=1)
+    requests_per_second: float | None = Field(
+        50, validation_alias="ORCHESTRATOR_REQUESTS_PER_SECOND", gt=0, allow_inf_nan=False
+    )
+    worker_processes: int = Field(2, validation_alias="ORCHESTRATOR_WORKER_PROCESSES", ge=1, le=64)
+    flower_port: int = Field(5555, validation_alias="ORCHESTRATOR_FLOWER_PORT", ge=0, le=65535)
+    flower_basic_auth: SecretStr | None = Field(None, validation_alias="FLOWER_BASIC_AUTH")
+    actor_setting: str | None = Field(None, validation_alias="ORCHESTRATOR_ACTOR", max_length=200)
+
+    @field_validator("base_url")
+    @classmethod
+    def _http_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("it must be an http(s) URL such as " + DEFAULT_BASE_URL)
+        if parts.username or parts.query or parts.fragment:
+            raise ValueError("it must not carry credentials, a query or a fragment")
+        return value.rstrip("/")
+
+    @field_validator("flower_basic_auth")
+    @classmethod
+    def _user_and_password(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[^:,]+:[^,]+", value.get_secret_value()):
+            raise ValueError("it must read user:password")
+        return value
+
+    @field_validator("api_key")
+    @classmethod
+    def _header_safe(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        text = value.get_secret_value().strip()
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("it has characters that no key has; copy it again")
+        return SecretStr(text) if text else None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then files named by `NAME_FILE`, then `.env`."""
+        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings
+
+    @cached_property
+    def data_dir(self) -> Path:
+        """The folder of the embedded database; it may not exist yet."""
+        return places.find_data_dir(self.data_dir_setting, Path.cwd())
+
+    @cached_property
+    def installation(self) -> str:
+        """The data directory's own id; journals and sockets are named by it."""
+        return places.installation_id(self.data_dir)
+
+    @cached_property
+    def database_url(self) -> str:
+        if self.database_url_setting is not None:
+            return self.database_url_setting.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'orchestrator.db'}"
+
+    @property
+    def embedded_broker(self) -> bool:
+        return self.broker_url_setting is None
+
+    @cached_property
+    def broker_socket(self) -> Path:
+        return places.runtime_dir(self.installation) / "broker.sock"
+
+    @cached_property
+    def broker_url(self) -> str:
+        """In kombu's spelling; the embedded broker listens on a socket of the runtime directory."""
+        if self.broker_url_setting is not None:
+            return self.broker_url_setting.get_secret_value()
+        return f"redis+socket://{self.broker_socket}?virtual_host=0"
+
+    @cached_property
+    def journal_dir(self) -> Path:
+        return self.journal_dir_setting or places.default_journal_dir(self.installation)
+
+    @cached_property
+    def actor(self) -> str:
+        """Who does what is done: for the history."""
+        if self.actor_setting:
+            return self.actor_setting
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError):
+            user = str(os.getuid())
+        return f"{user}@{socket.gethostname()}"
+
+    @cached_property
+    def account(self) -> str:
+        """The API key's fingerprint: names the account wherever the key itself must not appear."""
+        return fingerprint(self.require_api_key())
+
+    def require_api_key(self) -> str:
+        """The key, or ConfigError where none is set."""
+        if self.api_key is None:
+            raise ConfigError(
+                "no API key is set, so nothing can be sent",
+                mend="Set MINDVIDEO_API_KEY (or MINDVIDEO_API_KEY_FILE), or put it into .env here.",
+                code="no_api_key",
+            )
+        return self.api_key.get_secret_value()
+
+    def environment(self) -> dict[str, str]:
+        """These settings as environment variables, for processes started elsewhere."""
+        values = {
+            str(field.validation_alias): getattr(self, name)
+            for name, field in type(self).model_fields.items()
+        }
+        values["ORCHESTRATOR_DATA_DIR"] = self.data_dir
+        values["ORCHESTRATOR_ACTOR"] = self.actor
+        return {name: _as_text(value) for name, value in values.items() if value is not None}
+
+    def digest(self) -> str:
+        """Tells two sets of settings apart without giving any of them away."""
+        settings = self.environment()
+        del settings["ORCHESTRATOR_ACTOR"]
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    def check(self) -> None:
+        """Refuse what is settable but unsafe. Raises ConfigError."""
+        parts = urlsplit(self.base_url)
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK and not self.allow_plain_http:
+            raise ConfigError(
+                f"MINDVIDEO_BASE_URL is plain http to {parts.hostname}: the API key would travel "
+                "readable",
+                mend="Use https, or set ORCHESTRATOR_ALLOW_PLAIN_HTTP=1 for a network you trust.",
+            )
+        _check_url(
+            self.database_url_setting,
+            "ORCHESTRATOR_DATABASE_URL",
+            ("sqlite", "postgresql", "postgresql+psycopg"),
+            "postgresql+psycopg://user:password@host/database",
+        )
+        _check_url(
+            self.broker_url_setting,
+            "ORCHESTRATOR_BROKER_URL",
+            ("redis", "rediss", "redis+socket", "sentinel"),
+            "redis://host:6379/0",
+        )
+        if self.journal_dir_setting and self.data_dir in (
+            self.journal_dir_setting.resolve(),
+            *self.journal_dir_setting.resolve().parents,
+        ):
+            raise ConfigError(
+                f"ORCHESTRATOR_JOURNAL_DIR lies inside the data directory {self.data_dir}: both "
+                "would be lost together",
+                mend="Put the journal on another place, best another disk.",
+            )
+
+
+def _check_url(value: SecretStr | None, name: str, schemes: tuple[str, ...], example: str) -> None:
+    if value is None:
+        return
+    mend = f"Write {name} like {example}."
+    try:
+        parts = urlsplit(value.get_secret_value())
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{name} does not parse: {error}", mend=mend) from None
+    if parts.scheme not in schemes:
+        known = ", ".join(schemes)
+        raise ConfigError(f"{name} has the scheme {parts.scheme!r}; known are {known}", mend=mend)
+    if not (parts.hostname or parts.path.strip("/")):
+        raise ConfigError(f"{name} names no host or path", mend=mend)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():f}s"
+    return str(value)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read and validate every setting. Raises ConfigError naming the variable and the mend."""
+    try:
+        settings = Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "a setting"
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(
+            f"{name} is not valid: {reason}",
+            mend=f"Mend {name} in the environment or in .env; `orchestrator doctor` shows them all.",
+        ) from None
+    settings.check()
+    return settings

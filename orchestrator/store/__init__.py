@@ -1,0 +1,1 @@
+"""The database: tables, migrations, and one function per named operation on it."""

@@ -1,0 +1,243 @@
+"""Batches: finding, creating, steering, finishing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import Select, exists, func, insert, literal_column, select, text, update
+
+from orchestrator.domain.batch import Stop, Wanted
+from orchestrator.store import history
+from orchestrator.store import tables as t
+from orchestrator.store.engine import Row, Tx, insert_ignoring
+from orchestrator.store.history import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as stored; money in nano-dollars, times in milliseconds."""
+
+    id: int
+    name: str
+    label: str
+    namespace: str
+    key_version: int
+    provider: str
+    wanted: Wanted
+    budget_nanos: int | None
+    held_nanos: int
+    estimated_nanos: int
+    actual_nanos: int
+    assumed_nanos: int
+    stop_code: Stop | None
+    stop_message: str | None
+    columns: tuple[str, ...]
+    created_at: int
+    published_at: int | None
+    finished_at: int | None
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}@{self.label}"
+
+    @property
+    def free_nanos(self) -> int | None:
+        """What the budget leaves; None without a budget, negative where it was passed."""
+        if self.budget_nanos is None:
+            return None
+        return self.budget_nanos - self.held_nanos - self.actual_nanos - self.assumed_nanos
+
+
+def sends(batch: Batch) -> bool:
+    """Whether a person wants this batch sent and nothing stops it; the budget has its own say."""
+    return batch.wanted is Wanted.OPEN and batch.stop_code is not Stop.COST_UNREADABLE
+
+
+_PUBLISHED = t.batches.c.published_at.is_not(None)
+_FIELDS = [t.batches.c[name] for name in Batch.__dataclass_fields__]
+
+
+def _batch(row: Row) -> Batch:
+    values = dict(row._mapping)  # noqa: SLF001 SQLAlchemy's public name for it
+    values["columns"] = tuple(json.loads(values["columns"]))
+    values["wanted"] = Wanted(values["wanted"])
+    values["stop_code"] = Stop(values["stop_code"]) if values["stop_code"] else None
+    return Batch(**values)
+
+
+def _one(tx: Tx, query: Select[Row]) -> Batch | None:
+    row = tx.conn.execute(query).one_or_none()
+    return None if row is None else _batch(row)
+
+
+def find(tx: Tx, name: str, label: str) -> Batch | None:
+    return _one(tx, select(*_FIELDS).where(t.batches.c.name == name, t.batches.c.label == label))
+
+
+def latest(tx: Tx, name: str) -> Batch | None:
+    """The newest batch of a name, whatever its label."""
+    query = select(*_FIELDS).where(t.batches.c.name == name, _PUBLISHED)
+    return _one(tx, query.order_by(t.batches.c.id.desc()).limit(1))
+
+
+def get(tx: Tx, batch_id: int) -> Batch:
+    return _batch(tx.conn.execute(select(*_FIELDS).where(t.batches.c.id == batch_id)).one())
+
+
+def lock(tx: Tx, batch_id: int) -> Batch:
+    """The batch, with its row locked until the transaction ends."""
+    query = select(*_FIELDS).where(t.batches.c.id == batch_id)
+    return _batch(tx.conn.execute(query.with_for_update() if tx.locks_rows else query).one())
+
+
+def all_batches(tx: Tx) -> list[Batch]:
+    """Every batch, newest first."""
+    query = select(*_FIELDS).where(_PUBLISHED).order_by(t.batches.c.id.desc())
+    return [_batch(row) for row in tx.conn.execute(query)]
+
+
+def titles(tx: Tx) -> list[str]:
+    query = select(t.batches.c.name, t.batches.c.label).where(_PUBLISHED)
+    query = query.order_by(t.batches.c.id.desc())
+    return [f"{name}@{label}" for name, label in tx.conn.execute(query)]
+
+
+_open = t.batches.alias("open_batches")
+_least_served = func.coalesce(
+    select(func.min(_open.c.served_at)).where(_open.c.finished_at.is_(None)).scalar_subquery(), 0
+)
+"""Where a batch enters the round: level with the one served least, not ahead of everybody."""
+
+
+def create(
+    tx: Tx,
+    *,
+    name: str,
+    label: str,
+    namespace: str,
+    key_version: int,
+    provider: str,
+    budget_nanos: int | None,
+) -> Batch | None:
+    """A new, empty batch; None where somebody else made it first."""
+    statement = (
+        insert_ignoring(tx, t.batches)
+        .values(
+            name=name,
+            label=label,
+            namespace=namespace,
+            key_version=key_version,
+            provider=provider,
+            wanted=Wanted.OPEN,
+            budget_nanos=budget_nanos,
+            served_at=_least_served,
+            columns="[]",
+            created_at=tx.now,
+        )
+        .returning(t.batches.c.id)
+    )
+    created = tx.conn.execute(statement).scalar_one_or_none()
+    return None if created is None else get(tx, created)
+
+
+def stop(tx: Tx, batch_id: int, code: Stop, message: str, *, actor: str) -> bool:
+    """Stop sending for this batch; False where it was stopped for that reason already."""
+    changed = tx.conn.execute(
+        update(t.batches)
+        .where(t.batches.c.id == batch_id, t.batches.c.stop_code.is_distinct_from(code))
+        .values(stop_code=code, stop_message=message)
+    ).rowcount
+    if changed:
+        history.append(tx, actor, [Entry(batch_id, "stopped", detail=message)])
+    return bool(changed)
+
+
+def clear_stop(tx: Tx, batch_id: int, code: Stop) -> None:
+    tx.conn.execute(
+        update(t.batches)
+        .where(t.batches.c.id == batch_id, t.batches.c.stop_code == code)
+        .values(stop_code=None, stop_message=None)
+    )
+
+
+def set_budget(tx: Tx, batch_id: int, budget_nanos: int, *, actor: str, detail: str) -> None:
+    """A budget given by a person; a stop for want of budget is looked at anew."""
+    tx.conn.execute(
+        update(t.batches).where(t.batches.c.id == batch_id).values(budget_nanos=budget_nanos)
+    )
+    clear_stop(tx, batch_id, Stop.BUDGET)
+    history.append(tx, actor, [Entry(batch_id, "budget", detail=detail)])
+
+
+def add_money(
+    tx: Tx, batch_id: int, *, held: int = 0, estimated: int = 0, actual: int = 0, assumed: int = 0
+) -> None:
+    """Add what a group of submissions changed; all may be negative."""
+    if not (held or estimated or actual or assumed):
+        return
+    c = t.batches.c
+    tx.conn.execute(
+        update(t.batches)
+        .where(c.id == batch_id)
+        .values(
+            held_nanos=c.held_nanos + held,
+            estimated_nanos=c.estimated_nanos + estimated,
+            actual_nanos=c.actual_nanos + actual,
+            assumed_nanos=c.assumed_nanos + assumed,
+        )
+    )
+
+
+def take_hold(tx: Tx, batch_id: int, nanos: int) -> bool:
+    """Reserve money for a claim, in one statement that cannot pass the budget."""
+    c = t.batches.c
+    spent = c.actual_nanos + c.assumed_nanos + c.held_nanos
+    taken = tx.conn.execute(
+        update(t.batches)
+        .where(
+            c.id == batch_id,
+            c.wanted == Wanted.OPEN,
+            c.budget_nanos.is_(None) | (spent + nanos <= c.budget_nanos) | (nanos == 0),
+        )
+        .values(held_nanos=c.held_nanos + nanos)
+    ).rowcount
+    return bool(taken)
+
+
+def finish_ended(tx: Tx) -> list[Batch]:
+    """Close batches whose every published item is terminal; each is returned once."""
+    open_item = exists().where(
+        t.items.c.batch_id == t.batches.c.id, literal_column(f"items.{t.OPEN_ITEM}")
+    )
+    statement = (
+        update(t.batches)
+        .where(t.batches.c.finished_at.is_(None), _PUBLISHED, ~open_item)
+        .values(finished_at=tx.now, stop_code=None, stop_message=None)
+        .returning(t.batches.c.id)
+    )
+    ended = list(tx.conn.execute(statement).scalars())
+    return [get(tx, batch_id) for batch_id in ended]
+
+
+def announce_finished(tx: Tx, batch: Batch, payload: str) -> None:
+    """The completion event, in the transaction that finished the batch."""
+    event_id = f"finished-{batch.id}-{batch.finished_at}"
+    tx.conn.execute(
+        insert(t.outbox).values(
+            event_id=event_id,
+            batch_id=batch.id,
+            kind="batch.finished",
+            payload=payload,
+            created_at=tx.now,
+            due_at=tx.now,
+        )
+    )
+
+
+def serve(tx: Tx, batch_id: int, cost: int) -> None:
+    """Move a batch back in the round: by its chunk's size over its weight."""
+    tx.conn.execute(
+        text("UPDATE batches SET served_at = served_at + :cost / weight WHERE id = :id"),
+        {"cost": cost, "id": batch_id},
+    )

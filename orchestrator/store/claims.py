@@ -1,0 +1,258 @@
+"""Handing items to workers: chunks that no one has started, and the claim when one starts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import delete, func, insert, literal_column, or_, select, update
+from sqlalchemy.sql import ColumnElement
+
+from orchestrator.domain import budget
+from orchestrator.domain.batch import Stop, Wanted
+from orchestrator.domain.states import State
+from orchestrator.domain.submission import Policy, Submission, claim, key_trusted
+from orchestrator.store import batches, history, lives
+from orchestrator.store import tables as t
+from orchestrator.store.batches import Batch
+from orchestrator.store.engine import Tx
+from orchestrator.store.history import Entry
+from orchestrator.store.lives import Lease, Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some items of one batch, to be worked on together by one task."""
+
+    id: str
+    batch_id: int
+    title: str
+    item_ids: tuple[int, ...]
+    first: int
+    last: int
+    probe: bool = False
+    """It tries a closed gate: one row, sent although the gate is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An item that may be claimed, with what its submission's key is made of."""
+
+    item_id: int
+    batch_id: int
+    position: int
+    row_key: str
+    digest: str
+    model: str
+    price_class: str
+    generation: int
+    state: State
+    input_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A submission leased to this worker, its money held, its intent committed."""
+
+    item: Candidate
+    stored: Stored
+
+
+_ITEM = [
+    t.items.c.id.label("item_id"),
+    *(t.items.c[name] for name in Candidate.__dataclass_fields__ if name in t.items.c),
+]
+_CLAIMABLE: ColumnElement[bool] = literal_column(f"items.{t.CLAIMABLE}")
+_PUBLISHED = t.items.c.revision_id.in_(
+    select(t.revisions.c.id).where(
+        t.revisions.c.batch_id == t.items.c.batch_id, t.revisions.c.state == "published"
+    )
+)
+
+
+def sendable_batches(tx: Tx) -> list[Batch]:
+    """Open batches that are not stopped for good, the one served least first."""
+    c = t.batches.c
+    query = (
+        select(c.id)
+        .where(
+            c.finished_at.is_(None),
+            c.published_at.is_not(None),
+            c.wanted == Wanted.OPEN,
+            or_(c.stop_code.is_(None), c.stop_code != Stop.COST_UNREADABLE),
+        )
+        .order_by(c.served_at, c.id)
+    )
+    return [batches.get(tx, batch_id) for batch_id in tx.conn.execute(query).scalars()]
+
+
+def next_items(
+    tx: Tx, batch_id: int, limit: int, *, models_closed: Collection[str] = ()
+) -> list[tuple[int, int, str, State]]:
+    """(item id, position, price class, state) of what may be sent now, in the batch's order."""
+    c = t.items.c
+    query = (
+        select(c.id, c.position, c.price_class, c.state)
+        .where(c.batch_id == batch_id, _CLAIMABLE, c.due_at <= tx.now, _PUBLISHED)
+        .order_by(c.position)
+        .limit(limit)
+    )
+    if models_closed:
+        query = query.where(c.model.not_in(models_closed))
+    return [(i, p, price, State(state)) for i, p, price, state in tx.conn.execute(query)]
+
+
+def reserve(tx: Tx, chunk: Chunk, *, until: int) -> None:
+    """Note a chunk whose message is about to leave; its items stay put until `until`."""
+    tx.conn.execute(
+        insert(t.chunks).values(
+            id=chunk.id, kind="submit", batch_id=chunk.batch_id, expires_at=until
+        )
+    )
+    tx.conn.execute(update(t.items).where(t.items.c.id.in_(chunk.item_ids)).values(due_at=until))
+
+
+def release(tx: Tx, item_ids: Sequence[int]) -> None:
+    """Give reserved items back to dispatch, which decides anew."""
+    if item_ids:
+        tx.conn.execute(
+            update(t.items).where(t.items.c.id.in_(item_ids), _CLAIMABLE).values(due_at=tx.now)
+        )
+
+
+def unstarted(tx: Tx) -> int:
+    """Chunks whose message is on its way; forgets those that must have got lost."""
+    tx.conn.execute(delete(t.chunks).where(t.chunks.c.expires_at <= tx.now))
+    return int(tx.conn.execute(select(func.count()).select_from(t.chunks)).scalar_one())
+
+
+def started(tx: Tx, chunk_id: str) -> None:
+    tx.conn.execute(delete(t.chunks).where(t.chunks.c.id == chunk_id))
+
+
+def in_flight(tx: Tx) -> int:
+    """Submissions that may be running at the provider."""
+    where: ColumnElement[bool] = literal_column(f"submissions.{t.IN_FLIGHT}")
+    return int(
+        tx.conn.execute(select(func.count()).select_from(t.submissions).where(where)).scalar_one()
+    )
+
+
+def candidates(tx: Tx, item_ids: Sequence[int]) -> list[Candidate]:
+    """What is still claimable of a chunk, locked, in the batch's order."""
+    query = (
+        select(*_ITEM, t.inputs.c.input_json)
+        .join(t.inputs, t.inputs.c.digest == t.items.c.digest)
+        .where(t.items.c.id.in_(item_ids), _CLAIMABLE, _PUBLISHED)
+        .order_by(t.items.c.position)
+    )
+    if tx.locks_rows:
+        query = query.with_for_update(of=t.items, skip_locked=True)
+    return [
+        Candidate(**(dict(row._mapping) | {"state": State(row.state)}))  # noqa: SLF001
+        for row in tx.conn.execute(query)
+    ]
+
+
+def claim_items(
+    tx: Tx,
+    batch: Batch,
+    wanted: Sequence[Candidate],
+    keys: Mapping[int, str],
+    *,
+    prices: Mapping[str, int],
+    lease: Lease,
+    account: str,
+    policy: Policy,
+    room: int | None,
+    actor: str,
+) -> list[Claimed]:
+    """Lease what may be sent and hold its money: the intent of invariant 1.
+
+    `keys` gives each item's idempotency key, `room` how many more may be in flight (None: no
+    limit). `batch` was locked in this transaction. What the budget does not allow stays behind,
+    and the batch is then marked as stopped by its budget once nothing else is held.
+    """
+    lives_by_item = lives.of_items(tx, [item.item_id for item in wanted])
+    again: list[tuple[Candidate, Stored]] = []
+    fresh: list[tuple[Candidate, Stored | None]] = []
+    for item in wanted:
+        found = lives_by_item.get((item.item_id, item.generation))
+        if item.state is State.PENDING:
+            if found is None or (found.life.due_at <= tx.now and not found.life.needs_person):
+                fresh.append((item, found))
+        elif (
+            found is not None
+            and found.account == account
+            and found.life.due_at <= tx.now
+            and not found.life.needs_person
+            and key_trusted(found.life, now=tx.now, policy=policy)
+        ):
+            again.append((item, found))
+    fresh = fresh if room is None else fresh[: max(0, room)]
+    granted = budget.holds(
+        [prices.get(item.price_class) for item, _ in fresh],
+        free_nanos=batch.free_nanos,
+        held_nanos=batch.held_nanos,
+    )
+    affordable = [
+        (pair, hold) for pair, hold in zip(fresh, granted, strict=True) if hold is not None
+    ]
+    if len(affordable) < len(fresh) and not affordable and batch.held_nanos == 0:
+        batches.stop(
+            tx, batch.id, Stop.BUDGET, "the budget does not cover another row", actor=actor
+        )
+    total = sum(hold for _, hold in affordable)
+    if affordable and not batches.take_hold(tx, batch.id, total):
+        affordable = []
+    chosen = [((item, found), found.life.hold_nanos) for item, found in again] + affordable
+    claimed = [
+        _claim_one(tx, item, found, hold, keys[item.item_id], lease, account)
+        for (item, found), hold in chosen
+    ]
+    taken = {one.item.item_id for one in claimed}
+    lives.mark_items(tx, list(taken), State.SUBMITTING)
+    release(tx, [item.item_id for item in wanted if item.item_id not in taken])
+    entries = [
+        Entry(batch.id, "claim", one.item.item_id, one.stored.id, one.stored.life.state)
+        for one in claimed
+    ]
+    history.append(tx, actor, entries)
+    return claimed
+
+
+def _claim_one(
+    tx: Tx,
+    item: Candidate,
+    found: Stored | None,
+    hold: int,
+    key: str,
+    lease: Lease,
+    account: str,
+) -> Claimed:
+    before = found.life if found else Submission(State.PENDING)
+    life = claim(before, now=tx.now, hold_nanos=hold)
+    if found is None:
+        new = Stored(
+            id=0,
+            batch_id=item.batch_id,
+            item_id=item.item_id,
+            generation=item.generation,
+            idempotency_key=key,
+            account=account,
+            price_class=item.price_class,
+            lease_token=lease.token,
+            lease_until=lease.until,
+            life=life,
+        )
+        return Claimed(item, lives.create(tx, new, owner=lease.owner))
+    again = replace(
+        found, account=account, lease_token=lease.token, lease_until=lease.until, life=life
+    )
+    lives.lease(tx, again, owner=lease.owner)
+    return Claimed(item, again)
+
+
+def with_expired_keys(tx: Tx, policy: Policy) -> list[Stored]:
+    """Unknown submissions whose key has become too old to be sent again, locked."""
+    return lives.unknown_first_sent_before(tx, tx.now - policy.trusted)

@@ -1,0 +1,146 @@
+"""The database connection: SQLite or PostgreSQL by URL, transactions with their clock."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from orchestrator.errors import ConfigError, ServiceError
+
+BUSY_SECONDS = 30
+_PG_NOW = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
+
+
+@dataclass(frozen=True, slots=True)
+class Tx:
+    """An open transaction and the database's time in it, in milliseconds."""
+
+    conn: Connection
+    now: int
+
+    @property
+    def locks_rows(self) -> bool:
+        """Whether FOR UPDATE means anything here; SQLite's writers are one at a time anyway."""
+        return self.conn.dialect.name == "postgresql"
+
+
+class Store:
+    """Opens transactions. What happens in them is named in this package's other modules."""
+
+    def __init__(self, url: str, *, clock: Callable[[], int] | None = None) -> None:
+        self.url = url
+        self._clock = clock
+        self.engine = _engine(url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """A consistent view. Raises ServiceError where the database is out of reach."""
+        with _mapped(), self.engine.connect() as conn:
+            yield Tx(conn, self._now(conn))
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        """One transaction, committed at the end; on SQLite it is a writer from its first moment."""
+        with _mapped(), self.engine.connect().execution_options(writes=True) as conn, conn.begin():
+            yield Tx(conn, self._now(conn))
+
+    def _now(self, conn: Connection) -> int:
+        if self._clock is not None:
+            return self._clock()
+        if conn.dialect.name == "postgresql":
+            return int(conn.execute(_PG_NOW).scalar_one())
+        return time.time_ns() // 1_000_000
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    if url.startswith("postgresql://"):
+        url = "postgresql+psycopg://" + url.removeprefix("postgresql://")
+    try:
+        if url.startswith("sqlite"):
+            engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        else:
+            engine = create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=5)
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise ConfigError(
+            f"ORCHESTRATOR_DATABASE_URL does not parse: {error}",
+            mend="Write it like postgresql+psycopg://user:password@host/database.",
+        ) from None
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"PostgreSQL needs the module {error.name}, which is not installed",
+            mend="Install the extra: pip install 'video-batch-orchestrator[postgres]'.",
+        ) from None
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # The driver's own BEGIN is deferred; `_begin_sqlite` says which one is meant.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(conn: Connection) -> None:
+    # Read-then-write under a deferred BEGIN fails at once when another writer came between.
+    writes = conn.get_execution_options().get("writes", False)
+    conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    """The driver's errors as ours; nothing of the URL's credentials in the text."""
+    try:
+        yield
+    except DBAPIError as error:
+        reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no answer"
+        raise ServiceError(
+            f"the database did not take part: {reason}",
+            mend="Check ORCHESTRATOR_DATABASE_URL, the disk and the server; "
+            "`orchestrator db upgrade` makes missing tables; then the same command again.",
+            code="database",
+        ) from error
+    except SQLAlchemyError as error:
+        raise ServiceError(
+            f"the database could not be used: {type(error).__name__}: {error}",
+            mend="Run `orchestrator doctor`.",
+            code="database",
+        ) from error
+
+
+def insert_ignoring(tx: Tx, table: Table) -> Any:
+    """INSERT that passes over rows which are there already; both databases spell it alike."""
+    dialect = postgresql if tx.locks_rows else sqlite
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+def safe_url(url: str) -> str:
+    """A URL without its password, for people to read."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return url.replace(f":{parts.password}@", ":***@")
+
+
+Row = Any
+"""A result row; its columns are named in the statement right above its use."""

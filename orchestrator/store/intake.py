@@ -1,0 +1,307 @@
+"""Taking a spec in: staged in short transactions, published in one small one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, text, update
+from sqlalchemy.sql import ColumnElement
+
+from orchestrator.domain.states import State
+from orchestrator.store import history
+from orchestrator.store import tables as t
+from orchestrator.store.engine import Tx, insert_ignoring
+from orchestrator.store.history import Entry
+
+STAGING, PUBLISHED = "staging", "published"
+LOCK_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """One row of a spec on its way into the store."""
+
+    row_key: str
+    digest: str
+    model: str
+    price_class: str
+    input_json: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a reading of a spec differs from the batch as it is."""
+
+    added: int
+    known: int
+    changed: int
+    changed_sent: int
+    removed: int
+    removed_pending: int
+    revived: int
+    price_classes: dict[str, int]
+    """What publishing would add to send: price class -> number of items."""
+
+
+def lock(tx: Tx, batch_id: int, token: str) -> bool:
+    """Take or renew the right to change the batch's rows; False while another has it."""
+    c = t.batches.c
+    free = or_(c.intake_token.is_(None), c.intake_token == token, c.intake_until < tx.now)
+    statement = update(t.batches).where(c.id == batch_id, free)
+    values = {"intake_token": token, "intake_until": tx.now + LOCK_MS}
+    return bool(tx.conn.execute(statement.values(values)).rowcount)
+
+
+def unlock(tx: Tx, batch_id: int, token: str) -> None:
+    tx.conn.execute(
+        update(t.batches)
+        .where(t.batches.c.id == batch_id, t.batches.c.intake_token == token)
+        .values(intake_token=None, intake_until=None)
+    )
+
+
+def sweep(tx: Tx, batch_id: int) -> None:
+    """Drop what readings that never got published have left behind."""
+    stale = select(t.revisions.c.id).where(
+        t.revisions.c.batch_id == batch_id, t.revisions.c.state == STAGING
+    )
+    tx.conn.execute(delete(t.items).where(t.items.c.revision_id.in_(stale)))
+    tx.conn.execute(
+        delete(t.revisions).where(
+            t.revisions.c.batch_id == batch_id, t.revisions.c.state == STAGING
+        )
+    )
+
+
+def forget_unpublished(tx: Tx, batch_id: int) -> None:
+    """Remove a batch of which nothing was ever published."""
+    tx.conn.execute(
+        delete(t.batches).where(t.batches.c.id == batch_id, t.batches.c.published_at.is_(None))
+    )
+
+
+def begin(tx: Tx, batch_id: int, *, source: str, actor: str) -> int:
+    """A new, unpublished revision; returns its id."""
+    statement = insert(t.revisions).values(
+        batch_id=batch_id, state=STAGING, source=source, rows=0, actor=actor, created_at=tx.now
+    )
+    return int(tx.conn.execute(statement.returning(t.revisions.c.id)).scalar_one())
+
+
+def last_position(tx: Tx, batch_id: int) -> int:
+    query = select(func.max(t.items.c.position)).where(t.items.c.batch_id == batch_id)
+    return tx.conn.execute(query).scalar_one() or 0
+
+
+def known(tx: Tx, batch_id: int, row_keys: Sequence[str]) -> dict[tuple[str, str], State]:
+    """(row key, digest) -> state of the batch's items with these row keys."""
+    c = t.items.c
+    found = tx.conn.execute(
+        select(c.row_key, c.digest, c.state).where(c.batch_id == batch_id, c.row_key.in_(row_keys))
+    )
+    return {(row_key, digest): State(state) for row_key, digest, state in found}
+
+
+def stage(
+    tx: Tx,
+    batch_id: int,
+    revision_id: int,
+    rows: Sequence[Staged],
+    *,
+    after_position: int,
+    compare: bool,
+) -> int:
+    """Store a group of rows under an unpublished revision; returns how many are new.
+
+    New ones take the positions after `after_position`. `compare` False skips the look-up of known
+    rows where there cannot be any.
+    """
+    present = known(tx, batch_id, [row.row_key for row in rows]) if compare else {}
+    new = [row for row in rows if (row.row_key, row.digest) not in present]
+    if new:
+        tx.conn.execute(insert_ignoring(tx, t.inputs), [_input(row) for row in new])
+        tx.conn.execute(
+            insert(t.items),
+            [
+                _item(row, batch_id, revision_id, position, tx.now)
+                for position, row in enumerate(new, start=after_position + 1)
+            ],
+        )
+    seen = [row for row in rows if (row.row_key, row.digest) in present]
+    if seen:
+        tx.conn.execute(
+            text(
+                "UPDATE items SET seen_revision_id = :revision "
+                "WHERE batch_id = :batch AND row_key = :row_key AND digest = :digest"
+            ),
+            [
+                {
+                    "revision": revision_id,
+                    "batch": batch_id,
+                    "row_key": row.row_key,
+                    "digest": row.digest,
+                }
+                for row in seen
+            ],
+        )
+    return len(new)
+
+
+def _input(row: Staged) -> dict[str, object]:
+    return {"digest": row.digest, "model": row.model, "input_json": row.input_json}
+
+
+def _item(
+    row: Staged, batch_id: int, revision_id: int, position: int, now: int
+) -> dict[str, object]:
+    return {
+        "batch_id": batch_id,
+        "revision_id": revision_id,
+        "seen_revision_id": revision_id,
+        "position": position,
+        "row_key": row.row_key,
+        "digest": row.digest,
+        "model": row.model,
+        "price_class": row.price_class,
+        "source": row.source,
+        "state": State.PENDING,
+        "updated_at": now,
+    }
+
+
+def _others(revision_id: int) -> ColumnElement[bool]:
+    """Older items of the same batch and row key, not taken back (correlated as `older`)."""
+    return and_(
+        _older.c.batch_id == t.items.c.batch_id,
+        _older.c.row_key == t.items.c.row_key,
+        _older.c.revision_id != revision_id,
+        _older.c.seen_revision_id != revision_id,
+        _older.c.state != State.WITHDRAWN,
+    )
+
+
+_older = t.items.alias("older")
+
+
+def difference(tx: Tx, batch_id: int, revision_id: int) -> Difference:
+    """Compare the staged revision with the batch, set-wise."""
+    c = t.items.c
+    staged = and_(c.batch_id == batch_id, c.revision_id == revision_id)
+    again = and_(
+        c.batch_id == batch_id, c.seen_revision_id == revision_id, c.revision_id != revision_id
+    )
+    entering = or_(c.revision_id == revision_id, c.state == State.WITHDRAWN)
+    changed = exists().where(_others(revision_id))
+    changed_sent = exists().where(_others(revision_id), _older.c.state != State.PENDING)
+    replacing = t.items.alias("replacing")
+    replaced = exists().where(
+        replacing.c.batch_id == batch_id,
+        replacing.c.row_key == c.row_key,
+        replacing.c.seen_revision_id == revision_id,
+    )
+    gone = and_(
+        c.batch_id == batch_id,
+        c.seen_revision_id != revision_id,
+        c.state != State.WITHDRAWN,
+        ~replaced,
+    )
+
+    def count(*where: ColumnElement[bool]) -> int:
+        return int(tx.conn.execute(select(func.count()).where(*where)).scalar_one())
+
+    prices = tx.conn.execute(
+        select(c.price_class, func.count())
+        .where(c.batch_id == batch_id, c.seen_revision_id == revision_id, entering, ~changed_sent)
+        .group_by(c.price_class)
+    )
+    return Difference(
+        added=count(staged, ~changed),
+        known=count(again),
+        changed=count(staged, changed),
+        changed_sent=count(staged, changed_sent),
+        removed=count(gone),
+        removed_pending=count(gone, c.state == State.PENDING),
+        revived=count(again, c.state == State.WITHDRAWN),
+        price_classes={name: number for name, number in prices},
+    )
+
+
+def publish(
+    tx: Tx,
+    batch_id: int,
+    revision_id: int,
+    *,
+    rows: int,
+    columns: Iterable[str],
+    prune: bool,
+    resend_changed: bool,
+    actor: str,
+) -> int:
+    """Make the staged rows count; returns how many pending ones were withdrawn for them."""
+    c = t.items.c
+    withdrawn = _withdraw_replaced(tx, batch_id, revision_id)
+    if not resend_changed:
+        sent = exists().where(_others(revision_id), _older.c.state != State.WITHDRAWN)
+        drop = select(c.id).where(c.batch_id == batch_id, c.revision_id == revision_id, sent)
+        tx.conn.execute(delete(t.items).where(c.id.in_(drop)))
+    if prune:
+        withdrawn += tx.conn.execute(
+            update(t.items)
+            .where(
+                c.batch_id == batch_id,
+                c.seen_revision_id != revision_id,
+                c.state == State.PENDING,
+            )
+            .values(state=State.WITHDRAWN, updated_at=tx.now)
+        ).rowcount
+    tx.conn.execute(
+        update(t.items)
+        .where(
+            c.batch_id == batch_id,
+            c.seen_revision_id == revision_id,
+            c.state == State.WITHDRAWN,
+        )
+        .values(state=State.PENDING, due_at=0, updated_at=tx.now)
+    )
+    tx.conn.execute(
+        update(t.revisions)
+        .where(t.revisions.c.id == revision_id)
+        .values(state=PUBLISHED, published_at=tx.now, rows=rows)
+    )
+    open_items = exists().where(c.batch_id == batch_id, text(f"items.{t.OPEN_ITEM}"))
+    reopened = tx.conn.execute(select(open_items)).scalar_one()
+    b = t.batches.c
+    tx.conn.execute(
+        update(t.batches)
+        .where(b.id == batch_id)
+        .values(
+            columns=json.dumps(list(columns), ensure_ascii=False),
+            published_at=func.coalesce(b.published_at, tx.now),
+            finished_at=None if reopened else b.finished_at,
+            intake_token=None,
+            intake_until=None,
+        )
+    )
+    history.append(tx, actor, [Entry(batch_id, "submitted", detail=f"{rows} rows")])
+    return withdrawn
+
+
+def _withdraw_replaced(tx: Tx, batch_id: int, revision_id: int) -> int:
+    """Pending versions of rows that were edited step back for the edited ones."""
+    c = t.items.c
+    edited = select(_older.c.row_key).where(
+        _older.c.batch_id == batch_id, _older.c.seen_revision_id == revision_id
+    )
+    return tx.conn.execute(
+        update(t.items)
+        .where(
+            c.batch_id == batch_id,
+            c.seen_revision_id != revision_id,
+            c.state == State.PENDING,
+            c.row_key.in_(edited),
+        )
+        .values(state=State.WITHDRAWN, updated_at=tx.now)
+    ).rowcount

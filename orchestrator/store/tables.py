@@ -1,0 +1,345 @@
+"""The tables. Times are integer milliseconds UTC, money is integer nano-dollars.
+
+Tables are for persistence only: nothing here validates. What a state may become is decided in
+`domain`; how a row is changed, in this package's named operations.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy import text as sql
+from sqlmodel import Field, SQLModel
+
+SCHEMA = "0001"
+"""The migration that these tables are at; a test holds it against the scripts."""
+
+# SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
+Big = BigInteger().with_variant(Integer, "sqlite")
+
+CLAIMABLE = "state IN ('pending', 'unknown')"
+OPEN_ITEM = "state IN ('pending', 'submitting', 'unknown', 'queued', 'processing')"
+IN_FLIGHT = "state IN ('submitting', 'unknown', 'queued', 'processing')"
+POLLED = "state IN ('queued', 'processing')"
+LEASED = "state = 'submitting'"
+
+
+def _partial(name: str, where: str, *columns: str) -> Index:
+    return Index(name, *columns, sqlite_where=sql(where), postgresql_where=sql(where))
+
+
+def _id() -> Any:
+    return Field(default=None, sa_column=Column(Big, primary_key=True))
+
+
+def _big(*, null: bool = False, default: int | None = None) -> Any:
+    server = None if default is None else sql(str(default))
+    return Field(default=default, sa_column=Column(Big, nullable=null, server_default=server))
+
+
+def _ref(target: str, *, key: bool = False, index: bool = False) -> Any:
+    column: Column[int] = Column(
+        Big, ForeignKey(target), nullable=False, primary_key=key, index=index
+    )
+    return Field(sa_column=column)
+
+
+def _text(*, null: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(Text, nullable=null))
+
+
+class Batch(SQLModel, table=True):
+    """One spec under one name and label: the unit of progress, cost, budget and results."""
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        UniqueConstraint("name", "label"),
+        _partial("batches_open", "finished_at IS NULL", "served_at"),
+    )
+
+    id: int | None = _id()
+    name: str = _text()
+    label: str = _text()
+    namespace: str = _text()
+    key_version: int = Field()
+    provider: str = _text()
+    wanted: str = _text()
+    budget_nanos: int | None = _big(null=True)
+    # What the submissions' money adds up to, kept in the transactions that change it.
+    held_nanos: int = _big(default=0)
+    estimated_nanos: int = _big(default=0)
+    actual_nanos: int = _big(default=0)
+    assumed_nanos: int = _big(default=0)
+    stop_code: str | None = _text(null=True)
+    stop_message: str | None = _text(null=True)
+    columns: str = _text()
+    intake_token: str | None = _text(null=True)
+    intake_until: int | None = _big(null=True)
+    served_at: int = _big(default=0)
+    weight: int = Field(default=1, sa_column_kwargs={"server_default": sql("1")})
+    created_at: int = _big()
+    # Null while the first reading of its spec is not published: the batch is not there yet.
+    published_at: int | None = _big(null=True)
+    finished_at: int | None = _big(null=True)
+
+
+class Revision(SQLModel, table=True):
+    """One reading of a spec into a batch; its items count once it is published."""
+
+    __tablename__ = "revisions"
+
+    id: int | None = _id()
+    batch_id: int = _ref("batches.id", index=True)
+    state: str = _text()
+    source: str = _text()
+    rows: int = _big(default=0)
+    actor: str = _text()
+    created_at: int = _big()
+    published_at: int | None = _big(null=True)
+
+
+class Input(SQLModel, table=True):
+    """A normalised input, stored once by digest."""
+
+    __tablename__ = "inputs"
+
+    digest: str = Field(sa_column=Column(Text, primary_key=True))
+    model: str = _text()
+    input_json: str = _text()
+
+
+class Item(SQLModel, table=True):
+    """One video to be made.
+
+    `due_at`: not handed to a worker before. `submission_id`: the submission that speaks for the
+    item, which is its first success, else that of its current generation.
+    """
+
+    __tablename__ = "items"
+    __table_args__ = (
+        UniqueConstraint("batch_id", "row_key", "digest"),
+        Index("items_by_state", "batch_id", "state"),
+        Index("items_by_position", "batch_id", "position"),
+        Index("items_by_revision", "revision_id"),
+        _partial("items_claimable", CLAIMABLE, "batch_id", "position"),
+        _partial("items_open", OPEN_ITEM, "batch_id"),
+    )
+
+    id: int | None = _id()
+    batch_id: int = _ref("batches.id")
+    revision_id: int = _ref("revisions.id")
+    seen_revision_id: int = _big()
+    position: int = _big()
+    row_key: str = _text()
+    digest: str = _text()
+    model: str = _text()
+    price_class: str = _text()
+    source: str = _text()
+    state: str = _text()
+    generation: int = Field(default=0, sa_column_kwargs={"server_default": sql("0")})
+    submission_id: int | None = _big(null=True)
+    due_at: int = _big(default=0)
+    error_code: str | None = _text(null=True)
+    error_message: str | None = _text(null=True)
+    updated_at: int = _big()
+
+
+class Submission(SQLModel, table=True):
+    """One purchase, or attempt at one, for an item; `domain.submission.Submission` is its life."""
+
+    __tablename__ = "submissions"
+    __table_args__ = (
+        UniqueConstraint("item_id", "generation"),
+        Index("submissions_by_batch", "batch_id"),
+        _partial("submissions_due", POLLED, "due_at"),
+        _partial("submissions_leased", LEASED, "lease_until"),
+        _partial("submissions_in_flight", IN_FLIGHT, "batch_id"),
+        _partial("submissions_by_lease", "lease_token IS NOT NULL", "lease_token"),
+    )
+
+    id: int | None = _id()
+    batch_id: int = _ref("batches.id")
+    item_id: int = _ref("items.id")
+    generation: int = Field()
+    idempotency_key: str = Field(sa_column=Column(Text, unique=True, nullable=False))
+    account: str = _text()
+    price_class: str = _text()
+    # The lease: by whom, until when, under which fencing token.
+    lease_token: str | None = _text(null=True)
+    lease_until: int | None = _big(null=True)
+    lease_owner: str | None = _text(null=True)
+    # The life, column for field.
+    state: str = _text()
+    tries: int = Field(default=0)
+    conflicts: int = Field(default=0)
+    gated_at: int | None = _big(null=True)
+    polls: int = Field(default=0)
+    unresolved: bool = Field(default=False)
+    first_sent_at: int | None = _big(null=True)
+    accepted_at: int | None = _big(null=True)
+    due_at: int = _big(default=0)
+    missing_since: int | None = _big(null=True)
+    finished_at: int | None = _big(null=True)
+    hold_nanos: int = _big(default=0)
+    task_id: str | None = _text(null=True)
+    request_id: str | None = _text(null=True)
+    raw_status: str | None = _text(null=True)
+    estimate_nanos: int | None = _big(null=True)
+    estimate_text: str | None = _text(null=True)
+    actual_nanos: int | None = _big(null=True)
+    actual_text: str | None = _text(null=True)
+    assumed_nanos: int | None = _big(null=True)
+    needs_person: str | None = _text(null=True)
+    error_code: str | None = _text(null=True)
+    error_message: str | None = _text(null=True)
+    error_text: str | None = _text(null=True)
+    events_json: str | None = _text(null=True)
+
+
+class Output(SQLModel, table=True):
+    """One URL of a submission's videos, in the provider's order."""
+
+    __tablename__ = "outputs"
+
+    submission_id: int = _ref("submissions.id", key=True)
+    ordinal: int = Field(primary_key=True)
+    url: str = _text()
+    seen_at: int = _big()
+
+
+class Gate(SQLModel, table=True):
+    """A shared "do not send until…"; `until` null waits for a person, a probe or a new setting."""
+
+    __tablename__ = "gates"
+    __table_args__ = (
+        Index(
+            "gates_closed",
+            "provider",
+            "account",
+            "model",
+            unique=True,
+            sqlite_where=sql("opened_at IS NULL"),
+            postgresql_where=sql("opened_at IS NULL"),
+        ),
+    )
+
+    id: int | None = _id()
+    provider: str = _text()
+    account: str = _text()
+    model: str = _text()
+    reason: str = _text()
+    message: str = _text()
+    mend: str = _text()
+    closings: int = Field(default=1)
+    closed_at: int = _big()
+    until: int | None = _big(null=True)
+    probe_at: int | None = _big(null=True)
+    opened_at: int | None = _big(null=True)
+
+
+class Account(SQLModel, table=True):
+    """What is remembered of an API key at a provider: when it last bought something."""
+
+    __tablename__ = "accounts"
+
+    provider: str = Field(sa_column=Column(Text, primary_key=True))
+    account: str = Field(sa_column=Column(Text, primary_key=True))
+    accepted_at: int | None = _big(null=True)
+
+
+class Price(SQLModel, table=True):
+    """The price book: what the provider last asked for a class of inputs."""
+
+    __tablename__ = "prices"
+
+    provider: str = Field(sa_column=Column(Text, primary_key=True))
+    price_class: str = Field(sa_column=Column(Text, primary_key=True))
+    nanos: int = _big()
+    text: str = _text()
+    learned_at: int = _big()
+
+
+class History(SQLModel, table=True):
+    """What happened, appended and never changed."""
+
+    __tablename__ = "history"
+    __table_args__ = (Index("history_by_item", "item_id"), Index("history_by_batch", "batch_id"))
+
+    id: int | None = _id()
+    at: int = _big()
+    batch_id: int = _big()
+    item_id: int | None = _big(null=True)
+    submission_id: int | None = _big(null=True)
+    actor: str = _text()
+    event: str = _text()
+    state: str | None = _text(null=True)
+    detail: str | None = _text(null=True)
+
+
+class Chunk(SQLModel, table=True):
+    """A message that no worker has started yet; forgotten when it expires."""
+
+    __tablename__ = "chunks"
+
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    kind: str = _text()
+    batch_id: int | None = _big(null=True)
+    expires_at: int = _big()
+
+
+class Worker(SQLModel, table=True):
+    """A worker's sign of life."""
+
+    __tablename__ = "workers"
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    processes: int = Field()
+    submits: bool = Field()
+    seen_at: int = _big()
+
+
+class Outbox(SQLModel, table=True):
+    """Something to tell the outside, once; written in the transaction that made it true."""
+
+    __tablename__ = "outbox"
+
+    id: int | None = _id()
+    event_id: str = Field(sa_column=Column(Text, unique=True, nullable=False))
+    batch_id: int | None = _big(null=True)
+    kind: str = _text()
+    payload: str = _text()
+    created_at: int = _big()
+    tries: int = Field(default=0)
+    due_at: int = _big(default=0)
+    delivered_at: int | None = _big(null=True)
+
+
+def _table(model: type[SQLModel]) -> Table:
+    return cast(Table, model.__table__)  # type: ignore[attr-defined]
+
+
+METADATA: MetaData = SQLModel.metadata
+batches = _table(Batch)
+revisions = _table(Revision)
+inputs = _table(Input)
+items = _table(Item)
+submissions = _table(Submission)
+outputs = _table(Output)
+gates = _table(Gate)
+accounts = _table(Account)
+prices = _table(Price)
+history = _table(History)
+chunks = _table(Chunk)
+workers = _table(Worker)
+outbox = _table(Outbox)

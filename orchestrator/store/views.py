@@ -1,0 +1,205 @@
+"""What people look at: counts, results, history. Read only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import func, literal_column, select
+from sqlalchemy.sql import ColumnElement
+
+from orchestrator.domain.states import State
+from orchestrator.store import tables as t
+from orchestrator.store.engine import Tx
+
+_PAGE = 1000
+_PUBLISHED = t.items.c.revision_id.in_(
+    select(t.revisions.c.id).where(
+        t.revisions.c.batch_id == t.items.c.batch_id, t.revisions.c.state == "published"
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One item with the submission that speaks for it; money in nano-dollars."""
+
+    item_id: int
+    position: int
+    row_key: str
+    state: State
+    generation: int
+    source: dict[str, str]
+    needs_person: str | None
+    task_id: str | None
+    request_id: str | None
+    idempotency_key: str | None
+    estimate_nanos: int | None
+    actual_nanos: int | None
+    assumed_nanos: int | None
+    video_urls: tuple[str, ...]
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLine:
+    at: int
+    actor: str
+    event: str
+    state: str | None
+    generation: int | None
+    detail: str | None
+
+
+def counts(tx: Tx, batch_id: int) -> dict[State, int]:
+    """Items by state, all states present."""
+    query = (
+        select(t.items.c.state, func.count())
+        .where(t.items.c.batch_id == batch_id, _PUBLISHED)
+        .group_by(t.items.c.state)
+    )
+    found = {State(state): number for state, number in tx.conn.execute(query)}
+    return {state: found.get(state, 0) for state in State}
+
+
+def waiting(tx: Tx, batch_id: int) -> dict[State, dict[str, int]]:
+    """Open items that need a person: state -> code -> number."""
+    open_item: ColumnElement[bool] = literal_column(f"items.{t.OPEN_ITEM}")
+    query = (
+        select(t.items.c.state, t.submissions.c.needs_person, func.count())
+        .join(t.submissions, t.submissions.c.id == t.items.c.submission_id)
+        .where(t.items.c.batch_id == batch_id, open_item, t.submissions.c.needs_person.is_not(None))
+        .group_by(t.items.c.state, t.submissions.c.needs_person)
+    )
+    found: dict[State, dict[str, int]] = {}
+    for state, code, number in tx.conn.execute(query):
+        found.setdefault(State(state), {})[code] = number
+    return found
+
+
+def failures(tx: Tx, batch_id: int) -> list[tuple[str, str, str, int]]:
+    """(state, code, an example message, number) of items that ended without success."""
+    c = t.items.c
+    query = (
+        select(
+            c.state, func.coalesce(c.error_code, c.state), func.max(c.error_message), func.count()
+        )
+        .where(
+            c.batch_id == batch_id,
+            c.state.in_([State.FAILED, State.CANCELLED, State.REJECTED]),
+        )
+        .group_by(c.state, func.coalesce(c.error_code, c.state))
+        .order_by(func.count().desc())
+    )
+    return [(s, code, message or "", n) for s, code, message, n in tx.conn.execute(query)]
+
+
+def results(tx: Tx, batch_id: int, *, failed_only: bool = False) -> Iterator[Result]:
+    """Every item in the batch's order, read page by page."""
+    after = -1
+    while True:
+        page = _results_page(tx, batch_id, after, failed_only)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].position
+
+
+def result_of(tx: Tx, batch_id: int, row_key: str) -> list[Result]:
+    """The item or items (an edited row has several) with this row key."""
+    c = t.items.c
+    query = select(c.id).where(c.batch_id == batch_id, c.row_key == row_key)
+    ids = list(tx.conn.execute(query).scalars())
+    return [found for found in _fetch(tx, c.id.in_(ids)) if ids]
+
+
+def result_at(tx: Tx, batch_id: int, position: int) -> list[Result]:
+    c = t.items.c
+    return _fetch(tx, (c.batch_id == batch_id) & (c.position == position))
+
+
+def _results_page(tx: Tx, batch_id: int, after: int, failed_only: bool) -> list[Result]:
+    where = (t.items.c.batch_id == batch_id) & (t.items.c.position > after)
+    if failed_only:
+        where &= t.items.c.state.not_in([State.SUCCEEDED, State.WITHDRAWN])
+    return _fetch(tx, where, limit=_PAGE)
+
+
+def _fetch(tx: Tx, where: ColumnElement[bool], limit: int | None = None) -> list[Result]:
+    i, s = t.items.c, t.submissions.c
+    query = (
+        select(
+            i.id.label("item_id"),
+            i.position,
+            i.row_key,
+            i.state,
+            i.source,
+            i.generation,
+            s.id.label("submission_id"),
+            s.needs_person,
+            s.task_id,
+            s.request_id,
+            s.idempotency_key,
+            s.estimate_nanos,
+            s.actual_nanos,
+            s.assumed_nanos,
+            func.coalesce(i.error_code, s.error_code).label("error_code"),
+            func.coalesce(i.error_message, s.error_message).label("error_message"),
+        )
+        .join_from(t.items, t.submissions, s.id == i.submission_id, isouter=True)
+        .where(where, _PUBLISHED)
+        .order_by(i.position)
+        .limit(limit)
+    )
+    rows = tx.conn.execute(query).all()
+    urls = _urls(tx, [row.submission_id for row in rows if row.submission_id is not None])
+    return [
+        Result(
+            item_id=row.item_id,
+            position=row.position,
+            row_key=row.row_key,
+            state=State(row.state),
+            generation=row.generation,
+            source=json.loads(row.source),
+            needs_person=row.needs_person,
+            task_id=row.task_id,
+            request_id=row.request_id,
+            idempotency_key=row.idempotency_key,
+            estimate_nanos=row.estimate_nanos,
+            actual_nanos=row.actual_nanos,
+            assumed_nanos=row.assumed_nanos,
+            video_urls=urls.get(row.submission_id, ()),
+            error_code=row.error_code,
+            error_message=row.error_message,
+        )
+        for row in rows
+    ]
+
+
+def _urls(tx: Tx, submission_ids: list[int]) -> dict[int | None, tuple[str, ...]]:
+    if not submission_ids:
+        return {}
+    c = t.outputs.c
+    query = (
+        select(c.submission_id, c.url)
+        .where(c.submission_id.in_(submission_ids))
+        .order_by(c.submission_id, c.ordinal)
+    )
+    found: dict[int | None, tuple[str, ...]] = {}
+    for submission_id, url in tx.conn.execute(query):
+        found[submission_id] = (*found.get(submission_id, ()), url)
+    return found
+
+
+def history_of(tx: Tx, item_id: int) -> list[HistoryLine]:
+    """What happened to an item, oldest first."""
+    h = t.history.c
+    query = (
+        select(h.at, h.actor, h.event, h.state, t.submissions.c.generation, h.detail)
+        .join_from(t.history, t.submissions, t.submissions.c.id == h.submission_id, isouter=True)
+        .where(h.item_id == item_id)
+        .order_by(h.id)
+    )
+    return [HistoryLine(*row) for row in tx.conn.execute(query)]

@@ -1,0 +1,30 @@
+"""The Celery app. `celery -A workers worker`, `beat` and `flower` all start here."""
+
+from __future__ import annotations
+
+import sys
+
+from celery import Celery
+from kombu import Queue
+
+from orchestrator import places
+from orchestrator.errors import OrchestratorError
+from orchestrator.settings import load_settings
+from workers.config import POLL, SUBMIT, TICKS, configuration
+
+
+def _make() -> Celery:
+    """Raises SystemExit with a short message where the settings cannot be used."""
+    try:
+        settings = load_settings()
+        places.create_data_dir(settings.data_dir)
+        made = Celery("workers", include=["workers.tasks"])
+        made.conf.update(configuration(settings))
+        made.conf.task_queues = [Queue(SUBMIT), Queue(POLL), Queue(TICKS)]
+    except OrchestratorError as error:
+        print(f"{error.message}\n{error.mend}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    return made
+
+
+app = _make()

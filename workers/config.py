@@ -1,0 +1,58 @@
+"""Celery's configuration, from the settings alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from orchestrator.settings import Settings
+
+SUBMIT, POLL, TICKS = "submit", "poll", "ticks"
+TICK_SECONDS = {
+    "workers.dispatch": 1.0,
+    "workers.poll": 1.0,
+    "workers.finish": 1.0,
+    "workers.rescue": 2.0,
+    "workers.probe": 5.0,
+}
+"""Every tick is idempotent on the database, so doubled beats and late messages are harmless."""
+
+
+def configuration(settings: Settings) -> dict[str, object]:
+    """Messages are hints: acknowledged late, no results kept, one fetched at a time."""
+    return {
+        "broker_url": settings.broker_url,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            "visibility_timeout": 3600,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": not settings.embedded_broker,
+        },
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "task_ignore_result": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_default_queue": TICKS,
+        "task_routes": {
+            "workers.submit_chunk": {"queue": SUBMIT},
+            "workers.poll_chunk": {"queue": POLL},
+        },
+        "task_create_missing_queues": True,
+        "task_queues": None,
+        "worker_prefetch_multiplier": 1,
+        "worker_send_task_events": True,
+        "task_send_sent_event": True,
+        "worker_hijack_root_logger": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "beat_max_loop_interval": 1,
+        "beat_schedule": {
+            name: {
+                "task": name,
+                "schedule": timedelta(seconds=seconds),
+                "options": {"queue": TICKS, "expires": max(3.0, 2 * seconds)},
+            }
+            for name, seconds in TICK_SECONDS.items()
+        },
+        "timezone": "UTC",
+    }

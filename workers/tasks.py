@@ -1,0 +1,76 @@
+"""The tasks: each hands its message to a verb and is done. Messages are hints; the verbs know."""
+
+from __future__ import annotations
+
+from orchestrator.services import (
+    dispatch,
+    finishing,
+    gatekeeping,
+    polling,
+    rescue,
+    submission,
+)
+from orchestrator.store.claims import Chunk
+from workers.app import app
+from workers.config import POLL, SUBMIT
+from workers.process import current
+
+
+@app.task(name="workers.submit_chunk")
+def submit_chunk(chunk_id: str, item_ids: list[int], probe: bool) -> int:  # noqa: FBT001
+    """Buy what is still to be bought of a chunk."""
+    process = current()
+    # Before sending: the next chunk's message travels while this one's requests do.
+    dispatch.run_once(process.context, publish_submit)
+    sent = process.run(submission.run_chunk(process.desk, chunk_id, item_ids, probe=probe))
+    dispatch.run_once(process.context, publish_submit)
+    return sent
+
+
+@app.task(name="workers.poll_chunk")
+def poll_chunk(token: str) -> int:
+    """Ask how the leased submissions are doing."""
+    process = current()
+    return process.run(polling.run_chunk(process.desk, token))
+
+
+@app.task(name="workers.dispatch", send_events=False)
+def dispatch_tick() -> int:
+    return dispatch.run_once(current().context, publish_submit)
+
+
+@app.task(name="workers.poll", send_events=False)
+def poll_tick() -> int:
+    return polling.run_once(current().context, publish_poll)
+
+
+@app.task(name="workers.finish", send_events=False)
+def finish_tick() -> int:
+    return finishing.run_once(current().context)
+
+
+@app.task(name="workers.rescue", send_events=False)
+def rescue_tick() -> int:
+    return rescue.run_once(current().context).lapsed
+
+
+@app.task(name="workers.probe", send_events=False)
+def probe_tick() -> int:
+    process = current()
+    if process.context.account is None:
+        return 0
+    return process.run(gatekeeping.probe_once(process.desk))
+
+
+def publish_submit(chunk: Chunk) -> None:
+    """Send a submit chunk's message, labelled for a person who reads it in Flower."""
+    submit_chunk.apply_async(
+        args=(chunk.id, list(chunk.item_ids), chunk.probe),
+        queue=SUBMIT,
+        argsrepr=f"{chunk.title} rows {chunk.first}-{chunk.last}",
+        kwargsrepr=f"{len(chunk.item_ids)} rows",
+    )
+
+
+def publish_poll(token: str, number: int) -> None:
+    poll_chunk.apply_async(args=(token,), queue=POLL, argsrepr=f"{number} tasks", kwargsrepr="")
