@@ -6,18 +6,25 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orchestrator import places
 from orchestrator.domain.submission import Policy
 from orchestrator.errors import ConfigError
-from orchestrator.services.context import Context, Desk, Timing
+from orchestrator.services.context import Context, Timing
 from orchestrator.settings import Settings, load_settings
 from orchestrator.store import schema
 from orchestrator.store.engine import Store
+from orchestrator.store.tables import SCHEMA
 
 CHUNK_SIZE = 50
 _CHUNK_SECONDS = 20.0
 """A chunk should not take longer than this at the limiter."""
+
+
+if TYPE_CHECKING:
+    # Commands that only look at the database do without the HTTP client's imports.
+    from orchestrator.services.desk import Desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ def open_runtime(
     elif settings.database_url_setting is None:
         places.installation_id(settings.data_dir)
     store = Store(settings.database_url, clock=clock)
-    if settings.database_url_setting is None and schema.current(store) != schema.SCHEMA:
+    if settings.database_url_setting is None and schema.current(store) != SCHEMA:
         schema.upgrade(store)
     else:
         schema.check(store)
@@ -78,11 +85,14 @@ def make_context(settings: Settings, store: Store) -> Context:
 
 def make_desk(settings: Settings, context: Context, owner: str) -> Desk:
     """What a worker process sends with; the caller closes client and limiter."""
+    import asyncio
+
     import redis.asyncio
 
     from orchestrator.journal import JournalWriter
     from orchestrator.limits import RateLimiter
     from orchestrator.provider import ProviderClient, Timeouts
+    from orchestrator.services.desk import Desk
 
     total = settings.request_timeout.total_seconds()
     rate = settings.requests_per_second
@@ -105,6 +115,7 @@ def make_desk(settings: Settings, context: Context, owner: str) -> Desk:
         wall=time.time,
         monotonic=time.monotonic,
         jitter=random.SystemRandom().random,
+        turn=asyncio.Lock(),
     )
 
 

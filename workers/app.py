@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from orchestrator import places
 from orchestrator.errors import OrchestratorError
@@ -20,7 +20,10 @@ def _make() -> Celery:
         places.create_data_dir(settings.data_dir)
         made = Celery("workers", include=["workers.tasks"])
         made.conf.update(configuration(settings))
-        made.conf.task_queues = [Queue(SUBMIT), Queue(POLL), Queue(TICKS)]
+        # One exchange a queue: bound to a shared one, each message would reach all of them.
+        made.conf.task_queues = [
+            Queue(name, Exchange(name), routing_key=name) for name in (SUBMIT, POLL, TICKS)
+        ]
     except OrchestratorError as error:
         print(f"{error.message}\n{error.mend}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

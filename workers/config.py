@@ -38,8 +38,6 @@ def configuration(settings: Settings) -> dict[str, object]:
             "workers.submit_chunk": {"queue": SUBMIT},
             "workers.poll_chunk": {"queue": POLL},
         },
-        "task_create_missing_queues": True,
-        "task_queues": None,
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,
         "task_send_sent_event": True,

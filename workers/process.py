@@ -24,7 +24,8 @@ from celery.signals import (
 from orchestrator.errors import OrchestratorError
 from orchestrator.runtime import Runtime, make_desk, open_runtime
 from orchestrator.services import presence
-from orchestrator.services.context import Context, Desk
+from orchestrator.services.context import Context
+from orchestrator.services.desk import Desk
 from orchestrator.store import workers
 from workers.config import SUBMIT
 

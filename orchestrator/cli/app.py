@@ -54,7 +54,7 @@ def _root(
 
 
 def invoke(arguments: Sequence[str]) -> int:
-    """Run one command; returns its exit code and prints what went wrong, if a person can mend it."""
+    """Run one command; returns its exit code. What a person can mend is printed as a sentence."""
     signal.signal(signal.SIGTERM, _interrupt)
     as_json = "--json" in arguments
     try:

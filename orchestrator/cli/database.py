@@ -38,6 +38,7 @@ def current(json: Json = False) -> int:
     from orchestrator.settings import load_settings
     from orchestrator.store import schema
     from orchestrator.store.engine import Store, safe_url
+    from orchestrator.store.tables import SCHEMA
 
     settings = load_settings()
     if settings.database_url_setting is None:
@@ -45,7 +46,7 @@ def current(json: Json = False) -> int:
     found = schema.current(Store(settings.database_url))
     url = safe_url(settings.database_url)
     if json:
-        print_json({"database": url, "current": found, "needed": schema.SCHEMA})
+        print_json({"database": url, "current": found, "needed": SCHEMA})
     else:
-        print(f"{url}: revision {found or 'none'}, this release needs {schema.SCHEMA}")
+        print(f"{url}: revision {found or 'none'}, this release needs {SCHEMA}")
     return 0

@@ -68,9 +68,8 @@ def run(
 
 def _to_the_end(runtime: Runtime, batch: Batch) -> BatchStatus:
     """Have the processes running until the batch is settled."""
-    from orchestrator.cli import following
+    from orchestrator.cli import following, starting
     from orchestrator.cli.output import say
-    from orchestrator.cli import starting
     from orchestrator.supervisor import connect
 
     starting.look_at_gates(runtime.context)
@@ -161,9 +160,9 @@ def _print_end(runtime: Runtime, ended: BatchStatus) -> None:
 
 def up(json: Json = False) -> int:
     """Start broker, worker, beat and Flower; stay until Ctrl-C."""
+    from orchestrator.cli import starting
     from orchestrator.cli.output import emit, on_terminal, say
     from orchestrator.runtime import open_runtime
-    from orchestrator.cli import starting
     from orchestrator.supervisor import connect
 
     runtime = open_runtime()
@@ -174,7 +173,7 @@ def up(json: Json = False) -> int:
     with connect(runtime.settings, flower=True) as session:
         flower = session.flower or {}
         if json or not on_terminal():
-            emit("up", pid=session.greeting["pid"], flower=flower)
+            emit("up", pids=session.pids, flower=flower)
         else:
             print(f"workers are running for {runtime.settings.data_dir}")
             print(f"Flower: {flower.get('url')} (log in as {flower.get('credentials')})")

@@ -13,11 +13,15 @@ from decimal import Decimal
 from json.encoder import encode_basestring
 
 KEY_VERSION = 1
-"""Pins the key's array and the body's bytes; stored with a batch. A change of either is a new one."""
+"""Pins the array of a key and the bytes of a body; stored with a batch."""
 
 MAX_DIGITS = 40
 """Digits a number may need on either side of the point in plain notation."""
 
+_BEYOND = 10**MAX_DIGITS
+# Made once: a union written in place would be built again for every value.
+_NUMBERS = (int, Decimal)
+_ARRAYS = (list, tuple)
 _ID_MARK = "~"
 _DIGEST_CHARS = 20
 
@@ -39,11 +43,11 @@ def canonical_json(value: Json) -> str:
         return "false"
     if value is None:
         return "null"
-    if isinstance(value, int | Decimal):
+    if isinstance(value, _NUMBERS):
         return plain_number(value)
     if isinstance(value, Mapping):
         return _canonical_object(value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, _ARRAYS):
         return "[" + ",".join([canonical_json(entry) for entry in value]) + "]"
     raise TypeError(f"{type(value).__name__} has no canonical JSON")
 
@@ -56,9 +60,9 @@ def _canonical_object(value: Mapping[str, Json]) -> str:
 def plain_number(value: int | Decimal) -> str:
     """Plain decimal notation: 1.0 is `1`, 0.50 is `0.5`, 1E+2 is `100`, -0 is `0`."""
     if isinstance(value, int):
-        if abs(value) >= 10**MAX_DIGITS:
+        if not -_BEYOND < value < _BEYOND:
             raise ValueError("a number needs too many digits")
-        return str(int(value))
+        return f"{value:d}"
     if not fits_plain(value):
         raise ValueError("a number is not finite or needs too many digits")
     if not value:
@@ -76,9 +80,9 @@ def fits_plain(value: Decimal) -> bool:
     if value.adjusted() >= MAX_DIGITS or value.adjusted() < -MAX_DIGITS:
         return False
     _, digits, exponent = value.as_tuple()
-    zeros = 0
-    while digits[-1 - zeros] == 0:
-        zeros += 1
+    if int(exponent) >= -MAX_DIGITS:
+        return True
+    zeros = next(at for at, digit in enumerate(reversed(digits)) if digit)
     return int(exponent) + zeros >= -MAX_DIGITS
 
 

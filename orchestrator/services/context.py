@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.domain.submission import Policy
-from orchestrator.journal import JournalWriter
-from orchestrator.limits import RateLimiter
-from orchestrator.provider import ProviderClient
 from orchestrator.store.engine import Store
 
 
@@ -46,19 +42,3 @@ class Context:
     max_in_flight: int | None
     presence: Path
     """Where this machine's worker processes hold their locks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What one worker process sends with. `wall` and `monotonic` are in seconds."""
-
-    context: Context
-    account: str
-    owner: str
-    """This process's name on its leases; its presence lock bears it."""
-    client: ProviderClient
-    limiter: RateLimiter
-    journal: JournalWriter
-    wall: Callable[[], float]
-    monotonic: Callable[[], float]
-    jitter: Callable[[], float]

@@ -9,7 +9,8 @@ from orchestrator.domain.gate import KINDS, Probe
 from orchestrator.domain.outcome import Gated
 from orchestrator.domain.submission import GateOrder
 from orchestrator.errors import ServiceError
-from orchestrator.services.context import Context, Desk
+from orchestrator.services.context import Context
+from orchestrator.services.desk import Desk
 from orchestrator.store import gates
 from orchestrator.store.engine import Tx
 

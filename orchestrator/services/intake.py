@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 from orchestrator.domain.identity import KEY_VERSION
 from orchestrator.domain.money import to_usd
@@ -21,7 +22,7 @@ from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
 from orchestrator.store.intake import Difference, Staged
 
-_Entry = SpecRow | Problem | Note
+_Entry: TypeAlias = SpecRow | Problem | Note
 GROUP = 1000
 """Rows per staging transaction: short enough that a running batch beside it keeps recording."""
 LOCK_WAIT_SECONDS = 60

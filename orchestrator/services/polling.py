@@ -7,10 +7,9 @@ import uuid
 from collections.abc import Callable
 
 from orchestrator.domain.outcome import AskLater, Detail, PollOutcome
-from orchestrator.errors import ServiceError
-from orchestrator.limits import Closed, Granted, Wait
-from orchestrator.services import recording
-from orchestrator.services.context import Context, Desk
+from orchestrator.services import recording, turns
+from orchestrator.services.context import Context
+from orchestrator.services.desk import Desk
 from orchestrator.store import lives
 from orchestrator.store.lives import Stored
 
@@ -75,17 +74,7 @@ async def _poll(desk: Desk, stored: Stored, now: int, recorder: recording.Record
 
 async def _ask(desk: Desk, stored: Stored) -> PollOutcome:
     deadline = desk.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            answer = await desk.limiter.acquire()
-        except ServiceError as error:
-            return AskLater(Detail(message=error.message))
-        match answer:
-            case Granted():
-                return await desk.client.task(stored.life.task_id or "")
-            case Closed(seconds, reason):
-                return AskLater(Detail(message=f"the gate is closed: {reason}"), None, seconds)
-            case Wait(seconds):
-                if desk.monotonic() + seconds > deadline:
-                    return AskLater(Detail(message="no turn at the rate limiter"), None, 1.0)
-                await asyncio.sleep(seconds)
+    reason = await turns.take(desk, lambda: deadline - desk.monotonic())
+    if reason is not None:
+        return AskLater(Detail(message=reason), retry_after=5.0)
+    return await desk.client.task(stored.life.task_id or "")

@@ -27,7 +27,7 @@ from orchestrator.domain.states import TERMINAL, State
 from orchestrator.domain.submission import Decision, after_poll, after_submit
 from orchestrator.journal import Outcome, OutcomeKind, Record, Terminal
 from orchestrator.services import gatekeeping
-from orchestrator.services.context import Desk
+from orchestrator.services.desk import Desk
 from orchestrator.store import batches, gates, lives, prices
 from orchestrator.store.engine import Tx
 from orchestrator.store.lives import Stored

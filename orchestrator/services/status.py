@@ -144,5 +144,5 @@ def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
     for codes in waiting.values():
         for code, number in codes.items():
             by_code[code] = by_code.get(code, 0) + number
-    gate = (standing or closed or [None])[0]
+    gate = next(iter(standing or closed), None)
     return BatchStatus(batch, state, counts, by_code, gate)

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from orchestrator.domain.identity import body_from_json, idempotency_key_from_json
 from orchestrator.domain.outcome import NotSent, SubmitOutcome
 from orchestrator.domain.submission import key_trusted
-from orchestrator.errors import ServiceError
 from orchestrator.journal import Intent
-from orchestrator.limits import Closed, Granted, Wait
-from orchestrator.services import recording
-from orchestrator.services.context import Desk
+from orchestrator.services import recording, turns
+from orchestrator.services.desk import Desk
 from orchestrator.store import batches, claims, gates, prices
 from orchestrator.store.batches import Batch
 from orchestrator.store.claims import Candidate, Claimed
@@ -138,30 +136,12 @@ async def _buy(
 
 async def _send(desk: Desk, held: ClaimedChunk, claimed: Claimed) -> SubmitOutcome | NotSent:
     """Wait for a turn, look at the clocks once more, send."""
-    reason = await _turn(desk, held)
+    reason = await turns.take(desk, lambda: _lease_left(desk, held))
     reason = reason or _too_late(desk, held, claimed)
     if reason is not None:
         return NotSent(reason)
     body = body_from_json(claimed.item.model, claimed.item.input_json)
     return await desk.client.submit(body, claimed.stored.idempotency_key)
-
-
-async def _turn(desk: Desk, held: ClaimedChunk) -> str | None:
-    """Wait at the fleet's limiter; a reason where the wait is over without a turn."""
-    while True:
-        try:
-            answer = await desk.limiter.acquire()
-        except ServiceError as error:
-            return f"the rate limiter is out of reach: {error.message}"
-        match answer:
-            case Granted():
-                return None
-            case Closed(_, reason):
-                return f"the gate is closed: {reason}"
-            case Wait(seconds):
-                if seconds > _lease_left(desk, held):
-                    return "the lease would end before the request"
-                await asyncio.sleep(seconds)
 
 
 def _lease_left(desk: Desk, held: ClaimedChunk) -> float:

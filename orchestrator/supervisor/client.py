@@ -35,6 +35,12 @@ class Session:
         found = self.greeting.get("flower")
         return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else None
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes that were running when this session began: name -> process id."""
+        found = self.greeting.get("pids")
+        return {str(k): int(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
     def events(self, wait_seconds: float = 0.0) -> list[dict[str, object]]:
         """What happened to the processes since the last call; waits at most so long for news.
 

@@ -34,6 +34,7 @@ class Supervisor:
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._flower: dict[str, object] | None = None
+        self._pids: dict[str, int] = {}
 
     async def serve(self, path: Path) -> None:
         path.unlink(missing_ok=True)
@@ -78,6 +79,7 @@ class Supervisor:
         while True:
             started = time.monotonic()
             process = await children.start(self._settings, command)
+            self._pids[command.name] = process.pid
             try:
                 code = await process.wait()
             except asyncio.CancelledError:
@@ -113,7 +115,7 @@ class Supervisor:
             self._clients.add(writer)
             if wish.get("flower"):
                 self._start_flower()
-            _send(writer, event="ready", pid=os.getpid(), flower=self._flower)
+            _send(writer, event="ready", pids=self._pids, flower=self._flower)
             await reader.read()
         if len(self._clients) == 1 and writer in self._clients:
             # Its connection stays open until all is stopped, so that it can wait for that.

@@ -66,9 +66,9 @@ class KlingV26(BaseModel):
         BeforeValidator(whole),
         Field(title="Seed", json_schema_extra=_ADVANCED),
     ] = None
-    size: Annotated[
-        Literal["16:9", "9:16", "1:1"], Kind.CHOICE, Field(title="Aspect ratio")
-    ] = "16:9"
+    size: Annotated[Literal["16:9", "9:16", "1:1"], Kind.CHOICE, Field(title="Aspect ratio")] = (
+        "16:9"
+    )
     audio: Annotated[
         bool,
         Kind.FLAG,

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rapidfuzz import fuzz, process
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
 
-_LIKENESS = 65
-"""Of 100: `promt` and `prompts` find `prompt`, `notes` finds nothing."""
+_LIKENESS = 0.6
+"""Of 1: `promt` and `prompts` find `prompt`, `notes` finds nothing."""
+_BEGINNING = 3
+"""Letters after which the beginning of a name stands for it: `image`, `cfg`."""
 
 
 def suggestion(word: str, options: Iterable[str]) -> str | None:
-    """The option that a person who wrote `word` most likely meant, or None."""
+    """The option that a person who wrote `word` most likely meant, or None; ties go to the first."""
+    folded = word.strip().casefold().replace(" ", "_")
+    known = list(options)
     found = process.extractOne(
-        word.strip().casefold(), list(options), scorer=fuzz.ratio, score_cutoff=_LIKENESS
+        folded, known, scorer=OSA.normalized_similarity, score_cutoff=_LIKENESS
     )
-    return None if found is None else found[0]
+    if found is not None:
+        return found[0]
+    longer = (name for name in known if len(folded) >= _BEGINNING and name.startswith(folded))
+    return next(longer, None)

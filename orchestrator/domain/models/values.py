@@ -35,6 +35,7 @@ class Kind(StrEnum):
 
 
 def refuse(message: str, mend: str) -> PydanticCustomError:
+    """What a validator raises: shown to the person as it is."""
     return PydanticCustomError(REFUSED, "{message}", {"message": message, "mend": mend})
 
 

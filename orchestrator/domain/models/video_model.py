@@ -100,9 +100,7 @@ class VideoModel:
             message, mend = self._phrase(name, entry["type"], entry.get("ctx", {}), given)
             faults.setdefault(name, Fault(name, _given(given, name), message, mend))
         sound = {
-            name: value
-            for name, value in self._with_defaults(given).items()
-            if name not in faults
+            name: value for name, value in self._with_defaults(given).items() if name not in faults
         }
         return [*faults.values(), *self.contradictions(sound)]
 

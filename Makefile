@@ -1,0 +1,69 @@
+# Everything here needs only Python 3.11+ and a package registry; `make help` explains itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CODE := orchestrator workers tests
+OTHER_PYTHONS := python3.12 python3.13
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test fast check bench format lock lock-check clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) ## Make the virtual environment with the locked dependencies
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## Run the example batch against the local sandbox, killing a worker in the middle
+	@$(BIN)/python batches/demo.py
+
+run: $(READY) ## Run a spec: make run SPEC=my.csv
+	$(BIN)/orchestrator run $(SPEC)
+
+test: $(READY) ## Run every test (the fast ones on each CPython that is here)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@for python in $(OTHER_PYTHONS); do $(MAKE) --no-print-directory fast OTHER=$$python || exit 1; done
+
+fast: # The fast tests on another CPython, where it is installed
+	@found=$$(sh .ci/find-python $(OTHER)) || exit 0; \
+	test -x $(VENV)-$(OTHER)/.ready || { $$found -m venv $(VENV)-$(OTHER) \
+	  && $(VENV)-$(OTHER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
+	  && $(VENV)-$(OTHER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
+	  && touch $(VENV)-$(OTHER)/.ready && chmod +x $(VENV)-$(OTHER)/.ready; }; \
+	echo "== fast tests on $$found" && $(VENV)-$(OTHER)/bin/python -m pytest -q -n 2 tests/unit
+
+check: $(READY) lock-check ## Format, lint, strict types, import direction, unused dependencies, lock freshness
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy orchestrator workers
+	$(BIN)/lint-imports
+	$(BIN)/deptry orchestrator workers
+
+bench: $(READY) ## Measure ourselves; figures are ratios of one run
+	$(BIN)/python -m tests.benchmarks
+
+format: $(READY) ## Format the code and sort its imports
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix-only --quiet $(CODE)
+
+LOCKED := uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-header --no-emit-index-url --quiet
+
+lock: $(READY) ## Lock the newest dependencies that pyproject.toml allows
+	$(BIN)/$(LOCKED) --upgrade --output-file requirements.lock
+
+lock-check: $(READY) # The lock is what pyproject.toml asks for, and names no index
+	@cp requirements.lock $(VENV)/lock-check.txt
+	@$(BIN)/$(LOCKED) --output-file $(VENV)/lock-check.txt
+	@diff -q requirements.lock $(VENV)/lock-check.txt >/dev/null || { echo "requirements.lock is stale: run make lock"; exit 1; }
+	@! grep -nE '(index-url|find-links|https?://)' requirements.lock
+
+clean: ## Remove what setup and the tests made
+	rm -rf $(VENV) $(VENV)-* .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build .demo

@@ -1,0 +1,30 @@
+"""What one worker process sends with. Apart from `context`, which commands that only look use too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.journal import JournalWriter
+from orchestrator.limits import RateLimiter
+from orchestrator.provider import ProviderClient
+from orchestrator.services.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What one worker process sends with. `wall` and `monotonic` are in seconds."""
+
+    context: Context
+    account: str
+    owner: str
+    """This process's name on its leases; its presence lock bears it."""
+    client: ProviderClient
+    limiter: RateLimiter
+    journal: JournalWriter
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+    jitter: Callable[[], float]
+    turn: asyncio.Lock
+    """Held while waiting at the limiter: one waits for all, or they would all wake together."""

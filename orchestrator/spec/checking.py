@@ -1,0 +1,180 @@
+"""From drafts to rows: ids, values, the model's verdict, keys. The same for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.domain.identity import (
+    Json,
+    canonical_json,
+    content_key,
+    digest_from_json,
+    row_key,
+)
+from orchestrator.domain.models import (
+    DEFAULT_MODEL,
+    InputError,
+    InputField,
+    NormalInput,
+    UnknownModelError,
+    VideoModel,
+    get_model,
+    shown,
+)
+from orchestrator.errors import Problem
+from orchestrator.spec.cells import CellError, Noted, read_cell
+from orchestrator.spec.entries import Checked, Draft, Note, SpecRow
+from orchestrator.spec.ids import check_id
+
+
+class RowChecker:
+    """Checks one file's drafts in order; remembers ids and how often equal rows came.
+
+    `decimal_comma`: 0,5 is a number. `unwritable`: fields whose column the header lacks or
+    misspells, already reported there and not again in every row.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        *,
+        decimal_comma: bool = False,
+        unwritable: frozenset[str] = frozenset(),
+    ) -> None:
+        self._file = file
+        self._decimal_comma = decimal_comma
+        self._unwritable = unwritable
+        self._position = -1
+        self._line_of_id: dict[str, int] = {}
+        self._occurrences: dict[str, int] = {}
+        self._fields: dict[str, Mapping[str, InputField]] = {}
+
+    def check(self, draft: Draft) -> Checked:
+        """The row that a draft makes, or all that is wrong with it."""
+        self._position += 1
+        if draft.problems:
+            return Checked(None, draft.problems, ())
+        problems: list[Problem] = []
+        notes: list[Note] = []
+        row_id = self._row_id(draft, problems)
+        model = self._model(draft, problems)
+        normal = None if model is None else self._normal(model, draft, problems, notes)
+        if problems or model is None or normal is None:
+            problems.sort(key=lambda problem: (problem.line, problem.column))
+            return Checked(None, tuple(problems), tuple(notes))
+        return Checked(self._row(draft, row_id, model, normal), (), tuple(notes))
+
+    def _row(
+        self, draft: Draft, row_id: str | None, model: VideoModel, normal: NormalInput
+    ) -> SpecRow:
+        input_json = canonical_json(normal.values)
+        digest = digest_from_json(model.slug, input_json)
+        occurrence = 1
+        if row_id is None:
+            content = content_key(digest)
+            occurrence = self._occurrences.get(content, 0) + 1
+            self._occurrences[content] = occurrence
+        return SpecRow(
+            position=self._position,
+            line=draft.line,
+            row_key=row_key(row_id, digest, occurrence),
+            row_id=row_id,
+            model=model.slug,
+            digest=digest,
+            input_json=input_json,
+            price_class=model.price_class(normal),
+            source=draft.source,
+        )
+
+    def _row_id(self, draft: Draft, problems: list[Problem]) -> str | None:
+        text = (draft.row_id or "").strip()
+        if not text:
+            return None
+        try:
+            check_id(text)
+        except CellError as error:
+            problems.append(self._problem(draft, "id", text, error.message, error.mend))
+            return None
+        first = self._line_of_id.get(text)
+        if first is None:
+            self._line_of_id[text] = draft.line
+        else:
+            problems.append(
+                self._problem(
+                    draft,
+                    "id",
+                    text,
+                    f"is the id of two rows, in lines {first} and {draft.line}",
+                    "Give each row an id of its own.",
+                )
+            )
+        return text
+
+    def _model(self, draft: Draft, problems: list[Problem]) -> VideoModel | None:
+        slug = (draft.model or "").strip() or DEFAULT_MODEL
+        try:
+            return get_model(slug)
+        except UnknownModelError as error:
+            problems.append(self._problem(draft, "model", slug, error.message, error.mend))
+            return None
+
+    def _normal(
+        self, model: VideoModel, draft: Draft, problems: list[Problem], notes: list[Note]
+    ) -> NormalInput | None:
+        values = self._values(model, draft, problems, notes)
+        try:
+            return model.normalise(values)
+        except InputError as error:
+            reported = {problem.field for problem in problems} | self._unwritable
+            problems += [
+                self._problem(draft, fault.field, fault.value, fault.message, fault.mend)
+                for fault in error.faults
+                if fault.field not in reported
+            ]
+            return None
+
+    def _values(
+        self, model: VideoModel, draft: Draft, problems: list[Problem], notes: list[Note]
+    ) -> dict[str, Json]:
+        """Written texts read as values; what cannot be read becomes a problem and stays out."""
+        fields = self._fields_of(model)
+        values: dict[str, Json] = {}
+        for name, written in draft.values.items():
+            described = fields.get(name)
+            if described is None or not isinstance(written, str):
+                values[name] = written
+                continue
+            try:
+                value = read_cell(described, written, decimal_comma=self._decimal_comma)
+            except CellError as error:
+                problems.append(self._problem(draft, name, written, error.message, error.mend))
+                continue
+            if isinstance(value, Noted):
+                place = draft.place(name)
+                notes.append(
+                    Note(self._file, place.line, place.column, name, shown(written), value.note)
+                )
+                value = value.value
+            values[name] = value
+        _refuse_blank(values)
+        return values
+
+    def _fields_of(self, model: VideoModel) -> Mapping[str, InputField]:
+        fields = self._fields.get(model.slug)
+        if fields is None:
+            fields = self._fields[model.slug] = {known.name: known for known in model.fields}
+        return fields
+
+    def _problem(
+        self, draft: Draft, name: str, value: str | None, message: str, mend: str
+    ) -> Problem:
+        place = draft.place(name)
+        short = None if value is None else shown(value)
+        return Problem(self._file, place.line, place.column, name, short, message, mend)
+
+
+def _refuse_blank(values: dict[str, Json]) -> None:
+    """A prompt of nothing but white space is a slip that would cost money: it counts as empty."""
+    prompt = values.get("prompt")
+    if isinstance(prompt, str) and prompt.isspace():
+        values["prompt"] = ""

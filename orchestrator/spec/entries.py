@@ -1,0 +1,101 @@
+"""What comes out of a spec, and what a format's reader hands to the row checker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from orchestrator.domain.identity import Json
+from orchestrator.domain.money import to_nanos
+from orchestrator.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class SpecHeader:
+    """What a spec says about the whole batch; None where it says nothing. `budget` is in USD."""
+
+    name: str | None = None
+    model: str | None = None
+    budget: Decimal | None = None
+
+    @property
+    def budget_nanos(self) -> int | None:
+        """As the store keeps it."""
+        return None if self.budget is None else to_nanos(self.budget)
+
+
+@dataclass(frozen=True, slots=True)
+class SpecRow:
+    """A row that can be sent.
+
+    `position` counts rows from 0, bad ones included; `line` is the row's first line in the file.
+    `input_json` is the canonical JSON of the normal input. `source` maps the person's columns to
+    the text they wrote, "" where they wrote none.
+    """
+
+    position: int
+    line: int
+    row_key: str
+    row_id: str | None
+    model: str
+    digest: str
+    input_json: str
+    price_class: str
+    source: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that was understood although written otherwise; nothing to mend."""
+
+    file: str
+    line: int
+    column: int
+    field: str
+    value: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.field}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Lines and columns count from 1; a CSV's columns are its cells, a YAML's its characters."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A row as its format's reader found it, before anything is known to be right.
+
+    `values` holds the model's fields that were written (no empty cells); text stands for any kind
+    of value. `columns` and `lines` say where a field stands (default: the row's own place).
+    A draft with `problems` cannot be read any further.
+    """
+
+    line: int
+    column: int
+    row_id: str | None
+    model: str | None
+    values: Mapping[str, Json]
+    source: Mapping[str, str]
+    columns: Mapping[str, int]
+    lines: Mapping[str, int] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    def place(self, name: str) -> Place:
+        """Where a field stands, or would stand."""
+        return Place(self.lines.get(name, self.line), self.columns.get(name, self.column))
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of one draft: a row, or its problems; and notes."""
+
+    row: SpecRow | None
+    problems: tuple[Problem, ...]
+    notes: tuple[Note, ...]

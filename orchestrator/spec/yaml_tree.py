@@ -1,0 +1,223 @@
+"""A YAML document as a small tree in which everything knows its place. YAML 1.2's core schema.
+
+Only what a spec needs: one document, text keys, the tags `!!str` and none. Aliases share nodes; a
+limit on the expanded size keeps a small file from standing for a huge one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml import events as ev
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from orchestrator.domain.identity import MAX_DIGITS, Json
+from orchestrator.domain.models import shown
+from orchestrator.errors import Problem, SpecError
+from orchestrator.spec.files import opened
+
+MAX_NODES = 5_000_000
+"""Scalars and collections after all aliases are expanded."""
+MAX_DEPTH = 40
+
+_STR = {"tag:yaml.org,2002:str", "!"}
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """`text` as written, after quotes and folding; `plain` if nothing says that it is text."""
+
+    text: str
+    plain: bool
+    line: int
+    column: int
+    size: int = 1
+
+    @property
+    def value(self) -> str | int | bool | Decimal | None:
+        """What the core schema makes of it; numbers exact, everything unclear is text."""
+        if not self.plain:
+            return self.text
+        if self.text in _WORDS:
+            return _WORDS[self.text]
+        if _INT.fullmatch(self.text) and len(self.text) <= MAX_DIGITS:
+            return int(self.text)
+        return Decimal(self.text) if _FLOAT.fullmatch(self.text) else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A sequence."""
+
+    nodes: tuple[Node, ...]
+    line: int
+    column: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A mapping in the order written; a key that came twice is here once, and in the problems."""
+
+    pairs: tuple[tuple[Scalar, Node], ...]
+    line: int
+    column: int
+    size: int
+
+
+Node = Scalar | Items | Entries
+
+
+def is_null(node: Node) -> bool:
+    """Whether nothing is written here: empty, `~` or null."""
+    return isinstance(node, Scalar) and node.value is None
+
+
+def as_json(node: Node) -> Json:
+    """The node's value by the core schema."""
+    match node:
+        case Scalar():
+            return node.value
+        case Items(nodes):
+            return [as_json(entry) for entry in nodes]
+        case Entries(pairs):
+            return {key.text: as_json(value) for key, value in pairs}
+
+
+def read_tree(path: Path) -> tuple[Node, tuple[Problem, ...]]:
+    """The document, and keys that came twice. Raises SpecError for anything else."""
+    with opened(path) as file:
+        try:
+            return _Builder(path, YAML(typ="safe", pure=True).parse(file)).document()
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            raise _refused(path, line, column, f"is not YAML: {error.problem}") from None
+        except YAMLError as error:
+            reason = str(error).splitlines()[0]
+            raise _refused(path, 1, 1, f"is not YAML: {reason}") from None
+
+
+class _Builder:
+    def __init__(self, path: Path, events: Iterator[Any]) -> None:
+        self._path = path
+        self._events = events
+        self._anchors: dict[str, Node] = {}
+        self._problems: list[Problem] = []
+
+    def document(self) -> tuple[Node, tuple[Problem, ...]]:
+        for event in self._events:
+            if isinstance(event, ev.DocumentStartEvent):
+                root = self._node(next(self._events), MAX_DEPTH)
+                self._refuse_second_document()
+                return root, tuple(self._problems)
+        raise SpecError(
+            f"{self._path} has no content", mend="Write `prompts:` and a list below.", code="empty"
+        )
+
+    def _refuse_second_document(self) -> None:
+        for event in self._events:
+            if isinstance(event, ev.DocumentStartEvent):
+                line, column = _place(event)
+                raise _refused(
+                    self._path, line, column, "has a second document", "One file is one spec."
+                )
+
+    def _node(self, event: Any, depth: int) -> Node:
+        line, column = _place(event)
+        if isinstance(event, ev.AliasEvent):
+            return self._alias(event)
+        if depth <= 0:
+            raise _refused(self._path, line, column, f"nests deeper than {MAX_DEPTH} levels")
+        node: Node
+        if isinstance(event, ev.ScalarEvent):
+            node = Scalar(event.value, self._is_plain(event), line, column)
+        elif isinstance(event, ev.SequenceStartEvent):
+            self._refuse_tag(event)
+            node = self._items(event, depth)
+        else:
+            self._refuse_tag(event)
+            node = self._entries(event, depth)
+        if event.anchor:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _alias(self, event: Any) -> Node:
+        node = self._anchors.get(event.anchor)
+        if node is None:
+            message = f"has the alias *{event.anchor}, which stands for nothing yet"
+            raise _refused(self._path, *_place(event), message, "Put its & before it.")
+        return node
+
+    def _items(self, start: Any, depth: int) -> Items:
+        nodes: list[Node] = []
+        size = 1
+        while not isinstance(event := next(self._events), ev.SequenceEndEvent):
+            node = self._node(event, depth - 1)
+            size = self._grown(size, node, start)
+            nodes.append(node)
+        return Items(tuple(nodes), *_place(start), size)
+
+    def _entries(self, start: Any, depth: int) -> Entries:
+        pairs: dict[str, tuple[Scalar, Node]] = {}
+        size = 1
+        while not isinstance(event := next(self._events), ev.MappingEndEvent):
+            key = self._node(event, depth - 1)
+            if not isinstance(key, Scalar):
+                raise _refused(self._path, *_place(event), "has a key that is not text")
+            value = self._node(next(self._events), depth - 1)
+            size = self._grown(size, value, start) + 1
+            if key.text in pairs:
+                self._problems.append(self._twice(key, pairs[key.text][0]))
+            else:
+                pairs[key.text] = (key, value)
+        return Entries(tuple(pairs.values()), *_place(start), size)
+
+    def _grown(self, size: int, node: Node, start: Any) -> int:
+        if size + node.size > MAX_NODES:
+            message = f"has more than {MAX_NODES:,} values once its aliases are expanded"
+            raise _refused(self._path, *_place(start), message, "Split it, or write a CSV.")
+        return size + node.size
+
+    def _twice(self, key: Scalar, first: Scalar) -> Problem:
+        message = f"is there twice, first in line {first.line}"
+        mend = "Leave one of the two out."
+        name = shown(key.text)
+        return Problem(str(self._path), key.line, key.column, name, None, message, mend)
+
+    def _is_plain(self, event: Any) -> bool:
+        if event.tag is None:
+            return not event.style
+        if str(event.tag) not in _STR:
+            self._refuse_tag(event)
+        return False
+
+    def _refuse_tag(self, event: Any) -> None:
+        if event.tag is not None:
+            raise _refused(
+                self._path, *_place(event), f"has the tag {event.tag}", "Leave the tag out."
+            )
+
+
+def _place(event: Any) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
+def _refused(
+    path: Path, line: int, column: int, message: str, mend: str = "Look at the line named."
+) -> SpecError:
+    problem = Problem(str(path), line, column, None, None, message, mend)
+    return SpecError(f"{path}:{line}:{column} {message}", mend=mend, problems=[problem])
