@@ -67,7 +67,7 @@ def _choice(described: InputField, text: str, _decimal_comma: bool) -> Json | No
 
 
 def _integer(_described: InputField, text: str, decimal_comma: bool) -> Json:
-    if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS:
+    if text.isdecimal() and len(text) <= MAX_DIGITS:
         return int(text)
     if _SCIENTIFIC.fullmatch(text):
         raise CellError(

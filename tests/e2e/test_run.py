@@ -55,7 +55,7 @@ def test_a_spec_ends_as_videos_and_again_costs_nothing(
     assert provider.ledger()["posts"] == posts
     assert here.results("launch") == results
 
-    rows = [["id", "prompt"], *([f"r{i}", f"a red kite, take {i}"] for i in range(12))]
+    rows = [["id", "prompt"], *([f"r{i}", f"launch.csv: a red kite, take {i}"] for i in range(12))]
     random.Random(7).shuffle(rows[1:])
     here.write("launch.csv", [*rows, ["r12", "one more"]])
     added = here.call("run", spec)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import orchestrator.domain.models as package
@@ -197,6 +197,8 @@ def test_what_the_document_allows(given: dict[str, object]) -> None:
         ("negative_prompt", "x" * 2501, "has 2,501 characters, at most 2,500 are allowed"),
         ("size", "4:3", "must be 16:9, 9:16 or 1:1"),
         ("duration", 7, "must be 5 or 10"),
+        ("duration", 2**70, "must be 5 or 10"),
+        ("seed", 2**70, "must be at most 2147483647"),
         ("duration", "5", "must be 5 or 10"),
         ("duration", True, "must be 5 or 10"),
         ("mode", "ultra", "must be std or pro"),
@@ -309,6 +311,8 @@ _ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.decimals() |
 _FIELD = st.sampled_from([*DOCUMENTED["properties"], "other"])
 
 
+# The first text that hypothesis makes in a process builds its character tables.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(_FIELD, _ANY | st.lists(_ANY) | st.dictionaries(st.text(), _ANY)))
 def test_any_input_is_normal_or_told_why_not(raw: dict[str, object]) -> None:
     """Never another exception; and a normal form is its own normal form."""

@@ -25,7 +25,7 @@ def phrase(
             return _too_long(context, value)
         case "too_long":
             return f"takes at most {context['max_length']}", "Leave the others out."
-        case "literal_error":
+        case "literal_error" | "int_parsing_size" if choices:
             return _choice(choices, value)
         case "greater_than_equal":
             return f"must be at least {context['ge']}", "Raise it."
@@ -41,6 +41,7 @@ def _wrong_type(kind: str) -> Words:
         "is_instance_of": ("must be a number", "Write a number such as 0.5."),
         "decimal_type": ("must be a number", "Write a number such as 0.5."),
         "finite_number": ("must be a finite number", "Write a number such as 0.5."),
+        "int_parsing_size": ("is too large a number", "Write a smaller one."),
         "int_type": ("must be a whole number", "Write it in digits only."),
         "list_type": ("must be a list", "Write a list of at most one address."),
         "string_type": ("must be text", "Put it in quotes."),
