@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, NoReturn
 
-import click
 import typer
 
 from orchestrator import __version__
 from orchestrator.cli import batches, database, doctor, processes, sandbox, specs
-from orchestrator.errors import OrchestratorError, SpecError
+from orchestrator.errors import OrchestratorError, SpecError, UsageError
 
 INTERRUPTED = 130
 SHOWN_PROBLEMS = 100
@@ -64,11 +63,9 @@ def invoke(arguments: Sequence[str]) -> int:
     except OrchestratorError as error:
         report(error, as_json=as_json)
         return error.exit_code
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except click.ClickException as error:
+    except typer.TyperException as error:
         return _usage(error, as_json=as_json)
     return result if isinstance(result, int) else 0
 
@@ -78,12 +75,9 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _usage(error: click.ClickException, *, as_json: bool) -> int:
-    if as_json:
-        shape = {"code": "usage", "message": error.format_message(), "mend": "See --help."}
-        print(json.dumps({"error": shape}), file=sys.stderr)
-    else:
-        error.show()
+def _usage(error: typer.TyperException, *, as_json: bool) -> int:
+    mend = "`orchestrator --help` lists the commands, and each has a --help of its own."
+    report(UsageError(error.format_message(), mend=mend), as_json=as_json)
     return error.exit_code
 
 

@@ -22,6 +22,7 @@ _BEYOND = 10**MAX_DIGITS
 # Made once: a union written in place would be built again for every value.
 _NUMBERS = (int, Decimal)
 _ARRAYS = (list, tuple)
+_WORDS = {None: "null", True: "true", False: "false"}
 _ID_MARK = "~"
 _DIGEST_CHARS = 20
 
@@ -37,12 +38,8 @@ def canonical_json(value: Json) -> str:
     """
     if isinstance(value, str):
         return encode_basestring(value)
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    if value is None:
-        return "null"
+    if value is None or isinstance(value, bool):
+        return _WORDS[value]
     if isinstance(value, _NUMBERS):
         return plain_number(value)
     if isinstance(value, Mapping):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.installation import Installation, children_of, until
+from tests.support.processes import processes_of
 from tests.support.sandbox import KEY, Sandbox, sandbox
 
 
@@ -80,19 +81,7 @@ def test_kill_nine_of_a_buying_process_costs_nothing(here: Installation, provide
 
 
 def all_supervisors(here: Installation) -> list[int]:
-    """The supervisor of this installation: the process whose environment names its folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            command = (entry / "cmdline").read_bytes()
-            environment = (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        if b"orchestrator.supervisor" in command and bytes(here.folder) in environment:
-            found.append(int(entry.name))
-    return found
+    return processes_of(here.folder, "orchestrator.supervisor")
 
 
 def test_up_killed_and_started_again_finishes_without_a_second_charge(

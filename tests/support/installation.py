@@ -80,7 +80,10 @@ class Installation:
         return name
 
     def prompts(self, name: str, number: int) -> str:
-        rows = [["id", "prompt"], *([f"r{i}", f"{name}: a red kite, take {i}"] for i in range(number))]
+        rows = [
+            ["id", "prompt"],
+            *([f"r{i}", f"{name}: a red kite, take {i}"] for i in range(number)),
+        ]
         return self.write(name, rows)
 
 

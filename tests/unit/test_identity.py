@@ -184,7 +184,7 @@ def test_row_keys() -> None:
         row_key(None, BOAT_DIGEST, 0)
 
 
-_TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _NUMBER = st.decimals(-1000, 1000, places=6)
 _JSON: st.SearchStrategy[Json] = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**30), 10**30) | _NUMBER | _TEXT,

@@ -9,7 +9,7 @@ import binascii
 import re
 from urllib.parse import urlsplit
 
-from orchestrator.domain.models.values import clean_text, refuse
+from orchestrator.domain.models.values import RefusedError, clean_text
 
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
 """Decoded size of a data URI's image: 10 MB."""
@@ -33,40 +33,42 @@ def image_reference(value: object) -> object:
 
 def _check_url(url: str) -> None:
     if _UNFIT.search(url):
-        raise refuse("is a URL with a space or control character", "Write a space as %20.")
+        raise RefusedError("is a URL with a space or control character", "Write a space as %20.")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise refuse("is not a valid URL", _MEND) from None
+        raise RefusedError("is not a valid URL", _MEND) from None
     if parts.scheme not in {"http", "https"} or not host:
-        raise refuse("is neither an http(s) URL nor a data URI", _MEND)
+        raise RefusedError("is neither an http(s) URL nor a data URI", _MEND)
 
 
 def _check_data_uri(uri: str) -> None:
     head = _DATA.match(uri)
     if head is None:
-        raise refuse("is a data URI without a comma before its data", _MEND)
+        raise RefusedError("is a data URI without a comma before its data", _MEND)
     if not _IMAGE_TYPE.fullmatch(head["type"]):
-        raise refuse(f"is a data URI of type {head['type'][:40] or 'text/plain'}, no image", _MEND)
+        raise RefusedError(
+            f"is a data URI of type {head['type'][:40] or 'text/plain'}, no image", _MEND
+        )
     if not head["parameters"].lower().endswith(";base64"):
-        raise refuse("is a data URI that is not base64", _MEND)
+        raise RefusedError("is a data URI that is not base64", _MEND)
     if (len(uri) - head.end()) // 4 * 3 > MAX_IMAGE_BYTES + 2:
         raise _too_big()
     try:
         image = binascii.a2b_base64(uri[head.end() :], strict_mode=True)
     except ValueError:
-        raise refuse(
+        raise RefusedError(
             "is a data URI whose base64 is broken", "Encode the image again, in one line."
         ) from None
     if not image:
-        raise refuse("is a data URI without data", _MEND)
+        raise RefusedError("is a data URI without data", _MEND)
     if len(image) > MAX_IMAGE_BYTES:
         raise _too_big()
 
 
-def _too_big() -> Exception:
-    return refuse(
+def _too_big() -> RefusedError:
+    return RefusedError(
         f"is an image of more than {MAX_IMAGE_BYTES // 1024**2} MB",
         "Shrink it, or host it and give its https:// address.",
     )

@@ -19,10 +19,10 @@ from orchestrator.domain.identity import Json
 from orchestrator.domain.models.images import image_reference
 from orchestrator.domain.models.values import (
     Kind,
+    RefusedError,
     clean_text,
     json_object,
     number,
-    refuse,
     whole,
 )
 from orchestrator.domain.models.video_model import Fault, VideoModel, shown
@@ -134,7 +134,7 @@ class KlingV26(BaseModel):
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         for fault in _contradictions(self.__dict__):
-            raise refuse(fault.message, fault.mend)
+            raise RefusedError(fault.message, fault.mend)
         return self
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from orchestrator.domain.models.suggestion import suggestion
-from orchestrator.domain.models.values import REFUSED
+from orchestrator.domain.models.values import RefusedError
 
 Words = tuple[str, str]
 
 
-def phrase(
+def phrase(  # noqa: PLR0911 one return for each verdict
     kind: str, context: Mapping[str, object], choices: Sequence[str | int], value: object
 ) -> Words:
     """(message, mend) of one of pydantic's error types; an unforeseen one is named as it is."""
     match kind:
-        case _ if kind == REFUSED:
-            return str(context["message"]), str(context["mend"])
+        case "value_error" if isinstance(refused := context["error"], RefusedError):
+            return refused.message, refused.mend
         case "missing":
             return "is missing", "Fill it in."
         case "string_too_short":

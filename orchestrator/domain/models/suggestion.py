@@ -14,7 +14,7 @@ _BEGINNING = 3
 
 
 def suggestion(word: str, options: Iterable[str]) -> str | None:
-    """The option that a person who wrote `word` most likely meant, or None; ties go to the first."""
+    """The option that `word` most likely stands for, or None; ties go to the first."""
     folded = word.strip().casefold().replace(" ", "_")
     known = list(options)
     found = process.extractOne(

@@ -10,12 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 
-from pydantic_core import PydanticCustomError
-
 from orchestrator.domain.identity import MAX_DIGITS, Json, fits_plain
-
-REFUSED = "refused"
-"""The pydantic error type of everything `refuse` makes; its context has `message` and `mend`."""
 
 MAX_DEPTH = 20
 """How deep an object passed through may nest."""
@@ -34,9 +29,13 @@ class Kind(StrEnum):
     OBJECT = "object"
 
 
-def refuse(message: str, mend: str) -> PydanticCustomError:
-    """What a validator raises: shown to the person as it is."""
-    return PydanticCustomError(REFUSED, "{message}", {"message": message, "mend": mend})
+class RefusedError(ValueError):
+    """What a validator raises: shown to the person as it is. Pydantic keeps it in its context."""
+
+    def __init__(self, message: str, mend: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.mend = mend
 
 
 def clean_text(value: object) -> object:
@@ -72,13 +71,13 @@ def number(value: object) -> object:
 def json_object(value: object) -> object:
     """A JSON object, its numbers exact. Refuses what cannot be written in canonical JSON."""
     if not isinstance(value, Mapping):
-        raise refuse("must be a JSON object", 'Write it like {"type": "simple"}.')
+        raise RefusedError("must be a JSON object", 'Write it like {"type": "simple"}.')
     return _json(value, MAX_DEPTH)
 
 
 def _json(value: object, depth: int) -> Json:
     if depth < 0:
-        raise refuse(f"nests deeper than {MAX_DEPTH} levels", "Make it flatter.")
+        raise RefusedError(f"nests deeper than {MAX_DEPTH} levels", "Make it flatter.")
     match value:
         case None | bool():
             return value
@@ -96,31 +95,33 @@ def _json(value: object, depth: int) -> Json:
         case list() | tuple():
             return [_json(entry, depth - 1) for entry in value]
         case _:
-            raise refuse(f"has a value that is not JSON ({type(value).__name__})", "Remove it.")
+            raise RefusedError(
+                f"has a value that is not JSON ({type(value).__name__})", "Remove it."
+            )
 
 
 def _json_key(key: object) -> str:
     if not isinstance(key, str):
-        raise refuse("has a key that is not text", "Put the key in quotes.")
+        raise RefusedError("has a key that is not text", "Put the key in quotes.")
     _check_text(key)
     return key
 
 
 def _check_text(text: str) -> None:
     if "\0" in text:
-        raise refuse("has a NUL character", "Remove it.")
+        raise RefusedError("has a NUL character", "Remove it.")
     if text.isascii():
         return
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise refuse("has half of a surrogate pair", "Remove the broken character.") from None
+        raise RefusedError("has half of a surrogate pair", "Remove the broken character.") from None
 
 
 def _json_number(value: float | Decimal) -> Decimal:
     exact = Decimal(repr(value)) if isinstance(value, float) else value
     if not exact.is_finite():
-        raise refuse("has a number that is not finite", "Write an ordinary number.")
+        raise RefusedError("has a number that is not finite", "Write an ordinary number.")
     if not fits_plain(exact):
         raise _too_many_digits()
     return exact
@@ -132,5 +133,5 @@ def _decimal(value: int) -> Decimal:
     return Decimal(value)
 
 
-def _too_many_digits() -> PydanticCustomError:
-    return refuse(f"has a number with more than {MAX_DIGITS} digits", "Round it.")
+def _too_many_digits() -> RefusedError:
+    return RefusedError(f"has a number with more than {MAX_DIGITS} digits", "Round it.")

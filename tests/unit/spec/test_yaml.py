@@ -60,6 +60,13 @@ def test_items_are_prompts_or_mappings_over_the_defaults(read: Reader) -> None:
     assert found.rows[0].source["mode"] == "pro"
 
 
+@pytest.mark.parametrize("default", ["image_url: https://a/1.png", "image_urls: [https://a/1.png]"])
+@pytest.mark.parametrize("own", ["image_url: https://a/2.png", "image_urls: [https://a/2.png]"])
+def test_an_image_replaces_the_default_image(read: Reader, default: str, own: str) -> None:
+    found = read(f"defaults: {{{default}}}\nitems: [{{prompt: a, {own}}}]\n", NAME)
+    assert found.inputs[0]["image_url"] == "https://a/2.png"
+
+
 def test_lists_multiply_prompts_outermost_then_in_the_schemas_order(read: Reader) -> None:
     found = read(
         "durations: [5, 10]\nsize: [16:9, 1:1]\nmodes: [std, pro]\nprompts: [a, b]\n"
@@ -82,7 +89,8 @@ def test_lists_multiply_prompts_outermost_then_in_the_schemas_order(read: Reader
 def test_any_input_can_be_a_list(read: Reader) -> None:
     found = read(
         "prompt: a\nmode: pro\naudio: [true, false]\nseeds: [1, 2]\ncfg_scales: [0.5]\n"
-        "image_urls: [https://a/1.png, https://a/2.png]\ncamera_control: {type: simple, zoom: 1.50}\n",
+        "image_urls: [https://a/1.png, https://a/2.png]\n"
+        "camera_control: {type: simple, zoom: 1.50}\n",
         NAME,
     )
     assert len(found.rows) == 8

@@ -1,0 +1,104 @@
+"""Processes that are killed or told to stop in the middle of a chunk."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.installation import Installation, children_of, until
+from tests.support.processes import processes_of
+from tests.support.sandbox import Sandbox, sandbox
+
+
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with sandbox(tmp_path_factory.mktemp("provider"), "--median", "1") as running:
+        yield running
+
+
+@pytest.fixture
+def here(tmp_path: Path, provider: Sandbox) -> Installation:
+    slow = {"ORCHESTRATOR_REQUESTS_PER_SECOND": "12", "ORCHESTRATOR_FLOWER_PORT": "0"}
+    return Installation(tmp_path, provider.base_url, slow)
+
+
+def worker_pid(here: Installation) -> int:
+    """The main process of the worker that buys: the one whose parent is the supervisor."""
+    (supervisor,) = processes_of(here.folder, "orchestrator.supervisor")
+    (found,) = set(processes_of(here.folder, "worker-submit@")) & set(children_of(supervisor))
+    return found
+
+
+def broker_pid(here: Installation) -> int:
+    """The supervisor's child that is no Celery process; the server hides its environment."""
+    (supervisor,) = processes_of(here.folder, "orchestrator.supervisor")
+    (found,) = set(children_of(supervisor)) - set(processes_of(here.folder, "celery"))
+    return found
+
+
+def test_a_broker_killed_in_a_chunk_is_survived(here: Installation, provider: Sandbox) -> None:
+    before = provider.charges
+    running = here.start("run", here.prompts("broker.csv", 40))
+    until(lambda: provider.charges >= before + 5)
+    worker = worker_pid(here)
+    os.kill(broker_pid(here), signal.SIGKILL)
+    until(lambda: provider.charges >= before + 30)
+    assert worker_pid(here) == worker, "the worker outlived its broker"
+    output, _ = running.communicate(timeout=150)
+    assert running.returncode == 0, output
+    assert provider.charges == before + 40
+    assert provider.ledger()["charged_twice"] == 0
+
+
+def test_sigterm_records_the_running_chunk(here: Installation, provider: Sandbox) -> None:
+    before = provider.charges
+    up = here.start("up")
+    assert here.call("submit", here.prompts("term.csv", 24)).returncode == 0
+    until(lambda: provider.charges >= before + 3)
+    os.kill(worker_pid(here), signal.SIGTERM)
+    watched = here.call("watch", "term", "--exit-status")
+    assert watched.returncode == 0, watched.stdout
+    up.send_signal(signal.SIGTERM)
+    rest, _ = up.communicate(timeout=60)
+    assert "worker-submit ended (code 0)" in rest
+    assert provider.charges == before + 24
+    for position in range(1, 25):
+        assert history(here, position).count("claim") == 1, "its first answer was recorded"
+
+
+def history(here: Installation, position: int) -> list[str]:
+    shown = json.loads(here.call("history", "term", str(position), "--json").stdout)
+    return [line["event"] for line in shown["history"]]
+
+
+def test_flower_shows_labelled_chunks_to_who_may_see(here: Installation, provider: Sandbox) -> None:
+    up = here.start("up", "--json")
+    assert up.stdout is not None
+    first = next(line for line in up.stdout if line.startswith("{"))
+    flower = json.loads(first)["flower"]
+    user, _, password = flower["credentials"].partition(":")
+    until(lambda: reachable(flower["url"]))
+    assert httpx.get(f"{flower['url']}/api/tasks").status_code == 401
+
+    assert here.call("submit", here.prompts("shown.csv", 5)).returncode == 0
+    assert here.call("watch", "shown", "--exit-status").returncode == 0
+    seen = httpx.get(f"{flower['url']}/api/tasks", auth=(user, password))
+    chunks = [task for task in seen.json().values() if task["name"] == "workers.submit_chunk"]
+    assert any(re.search(r"shown@default rows 1-5", task["args"]) for task in chunks)
+    assert "red kite" not in seen.text
+    up.send_signal(signal.SIGINT)
+    up.communicate(timeout=60)
+
+
+def reachable(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthcheck").status_code == 200
+    except httpx.TransportError:
+        return False
