@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := orchestrator workers tests
+CODE := orchestrator workers tests batches
 OTHER_PYTHONS := python3.12 python3.13
 
 .DEFAULT_GOAL := help

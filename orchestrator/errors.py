@@ -56,6 +56,8 @@ class OrchestratorError(Exception):
 
 
 class UsageError(OrchestratorError):
+    """The command line, or what it asks for, cannot be done."""
+
     exit_code = 2
     code = "usage"
 
@@ -78,20 +80,28 @@ class SpecError(OrchestratorError):
 
 
 class ConfigError(OrchestratorError):
+    """A setting, a credential or a directory cannot be used."""
+
     exit_code = 3
     code = "config"
 
 
 class ServiceError(OrchestratorError):
+    """A database, a broker or the provider is out of reach."""
+
     exit_code = 3
     code = "unreachable"
 
 
 class BudgetError(OrchestratorError):
+    """The money set aside does not suffice."""
+
     exit_code = 4
     code = "budget"
 
 
 class NeedsPersonError(OrchestratorError):
+    """Only a person can decide how to go on."""
+
     exit_code = 5
     code = "needs_person"

@@ -71,7 +71,7 @@ def installation_id(data_dir: Path) -> str:
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(
             f"there is no data directory at {data_dir}: nothing was submitted from here",
-            mend="Go to the folder you submitted from, set ORCHESTRATOR_DATA_DIR, or submit a spec.",
+            mend="Submit a spec, go where you submitted one from, or set ORCHESTRATOR_DATA_DIR.",
             code="no_data_dir",
         ) from None
     except OSError as error:

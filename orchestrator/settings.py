@@ -136,7 +136,7 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 pydantic names it
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then files named by `NAME_FILE`, then `.env`."""
         return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings
@@ -284,7 +284,7 @@ def load_settings(**overrides: object) -> Settings:
         reason = first["msg"].removeprefix("Value error, ")
         raise ConfigError(
             f"{name} is not valid: {reason}",
-            mend=f"Mend {name} in the environment or in .env; `orchestrator doctor` shows them all.",
+            mend=f"Mend {name} in the environment or in .env; docs/settings.md lists them.",
         ) from None
     settings.check()
     return settings

@@ -17,7 +17,7 @@ from workers.process import current
 
 
 @app.task(name="workers.submit_chunk")
-def submit_chunk(chunk_id: str, item_ids: list[int], probe: bool) -> int:  # noqa: FBT001
+def submit_chunk(chunk_id: str, item_ids: list[int], probe: bool) -> int:
     """Buy what is still to be bought of a chunk."""
     process = current()
     # Before sending: the next chunk's message travels while this one's requests do.

@@ -82,6 +82,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
+    """The provider has the task, perhaps finished by now."""
+
     task: Task
 
 

@@ -152,7 +152,7 @@ def lapse(before: Submission, *, now: int) -> Decision:
     return _lose(before, Lost.LEASE_LAPSED, Detail(message="the worker was lost"), due_at=now)
 
 
-def after_submit(
+def after_submit(  # noqa: PLR0911 one return for each kind of outcome
     before: Submission,
     outcome: SubmitOutcome | NotSent,
     *,

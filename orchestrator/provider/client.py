@@ -56,7 +56,7 @@ class ProviderClient:
     since the epoch. Raises ConfigError for a base URL, proxy or certificate file it cannot use.
     """
 
-    def __init__(  # noqa: PLR0913 - keyword only, all of them configuration
+    def __init__(
         self,
         *,
         base_url: str,

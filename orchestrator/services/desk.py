@@ -1,4 +1,4 @@
-"""What one worker process sends with. Apart from `context`, which commands that only look use too."""
+"""What one worker process sends with; commands that only look make do with `context`."""
 
 from __future__ import annotations
 

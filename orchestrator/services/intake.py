@@ -94,10 +94,10 @@ def take_in(
     batch = _open_batch(context, chosen, token)
     try:
         revision_id, rows, notes = _stage(context, spec, batch, token, progress)
-        proposal, taken_cost = _compare(context, batch, revision_id, rows, notes)
+        proposal = _compare(context, batch, revision_id, rows, notes)
         _refuse_misfits(batch, proposal, chosen)
         if not confirm(proposal):
-            raise Declined
+            raise Declined  # noqa: TRY301 what was staged is swept below
         return _publish(context, spec, batch, revision_id, proposal, chosen)
     except BaseException:
         with context.store.write() as tx:
@@ -225,12 +225,12 @@ def _staged(row: SpecRow) -> Staged:
 
 def _compare(
     context: Context, batch: Batch, revision_id: int, rows: int, notes: tuple[Note, ...]
-) -> tuple[Proposal, Estimate]:
+) -> Proposal:
     with context.store.read() as tx:
         difference = intake.difference(tx, batch.id, revision_id)
         book = prices.known(tx, context.provider)
     cost = estimate(difference.price_classes, book)
-    return Proposal(batch.title, rows, difference, cost, notes), cost
+    return Proposal(batch.title, rows, difference, cost, notes)
 
 
 def _refuse_misfits(batch: Batch, proposal: Proposal, chosen: Options) -> None:

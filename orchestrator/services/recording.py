@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from orchestrator.domain.batch import Stop
+from orchestrator.domain.money import to_usd_or_none
 from orchestrator.domain.outcome import (
     Accepted,
     Ambiguous,
@@ -22,7 +23,6 @@ from orchestrator.domain.outcome import (
     Rejected,
     SubmitOutcome,
 )
-from orchestrator.domain.money import to_usd_or_none
 from orchestrator.domain.states import TERMINAL, State
 from orchestrator.domain.submission import Decision, after_poll, after_submit
 from orchestrator.journal import Outcome, OutcomeKind, Record, Terminal
@@ -105,9 +105,9 @@ class Recorder:
                 while entry is not None:
                     group.append(entry)
                     entry = await self._queue.get()
-            return group, True
         except TimeoutError:
             return group, False
+        return group, True
 
     def _write(self, group: Sequence[tuple[int, Answer]]) -> list[Decided]:
         """Journal and commit one group; answers whose lease was lost are dropped."""
@@ -155,7 +155,7 @@ class Recorder:
                 )
 
     def _follow(self, tx: Tx, kept: Sequence[Decided]) -> None:
-        """What the group means beyond its rows: prices, gates, stops, the account's good standing."""
+        """What the group means beyond its rows: prices, gates, stops, the account's standing."""
         context, account = self._desk.context, self._desk.account
         learned = {
             stored.price_class: decision.price for stored, decision, _ in kept if decision.price

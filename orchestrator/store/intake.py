@@ -225,7 +225,7 @@ def difference(tx: Tx, batch_id: int, revision_id: int) -> Difference:
         removed=count(gone),
         removed_pending=count(gone, c.state == State.PENDING),
         revived=count(again, c.state == State.WITHDRAWN),
-        price_classes={name: number for name, number in prices},
+        price_classes=dict(prices.tuples().all()),
     )
 
 

@@ -15,7 +15,7 @@ from orchestrator.store.engine import Tx
 def known(tx: Tx, provider: str) -> dict[str, int]:
     """Price class -> nano-dollars."""
     query = select(t.prices.c.price_class, t.prices.c.nanos).where(t.prices.c.provider == provider)
-    return {name: nanos for name, nanos in tx.conn.execute(query)}
+    return dict(tx.conn.execute(query).tuples().all())
 
 
 def learn(tx: Tx, provider: str, learned: Mapping[str, Cost]) -> None:

@@ -45,6 +45,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class HistoryLine:
+    """One line of an item's history; `at` in milliseconds."""
+
     at: int
     actor: str
     event: str

@@ -37,9 +37,8 @@ class Supervisor:
         self._pids: dict[str, int] = {}
 
     async def serve(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
+        """Own the processes until the last client has left; `path` lies in a private folder."""
         server = await asyncio.start_unix_server(self._attend, path)
-        path.chmod(0o600)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -51,8 +50,8 @@ class Supervisor:
             await self._stopping.wait()
         finally:
             # No new client from here on: one that comes now starts the next supervisor.
-            path.unlink(missing_ok=True)
             server.close()
+            unlink(path)
             await self._stop()
             for writer in self._clients:
                 writer.close()
@@ -154,6 +153,10 @@ async def _end(process: asyncio.subprocess.Process, grace_seconds: float) -> Non
         await process.wait()
 
 
+def unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -166,4 +169,5 @@ def main() -> None:
     folder = places.runtime_dir(settings.installation)
     lock = os.open(folder / "supervisor.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
+    unlink(folder / "supervisor.sock")
     asyncio.run(Supervisor(settings).serve(folder / "supervisor.sock"))

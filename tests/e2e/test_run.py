@@ -70,7 +70,7 @@ def test_kill_nine_of_a_buying_process_costs_nothing(here: Installation, provide
     here.extra["ORCHESTRATOR_REQUESTS_PER_SECOND"] = "15"
     running = here.start("run", here.prompts("killed.csv", 40))
     until(lambda: provider.charges >= before + 5)
-    (supervisor,) = [pid for pid in all_supervisors(here)]
+    (supervisor,) = all_supervisors(here)
     for worker in children_of(supervisor):
         for child in children_of(worker):
             os.kill(child, signal.SIGKILL)

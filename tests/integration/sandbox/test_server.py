@@ -188,7 +188,7 @@ def test_unreadable_answers(server: Sandbox, kind: str) -> None:
     server.faults({"on": "submit", "kind": f"{kind}_after_commit", "count": 1})
     answer = submit(server, f"unreadable {kind}")
     assert answer.is_success
-    with pytest.raises(ValueError, match=".*"):
+    with pytest.raises(ValueError, match=r".*"):
         answer.json()
 
 

@@ -73,8 +73,10 @@ def test_an_unknown_kind_is_kept_whole() -> None:
         (b'{"v":1,"kind":"batch"}', "namespace is missing"),
         (b'{"v":1,"kind":"terminal","idempotency_key":5}', "idempotency_key is no text"),
         (
-            b'{"v":1,"kind":"terminal","idempotency_key":"k","task_id":"t","state":"failed",'
-            b'"videos":"x","at":1}',
+            (
+                b'{"v":1,"kind":"terminal","idempotency_key":"k","task_id":"t","state":"failed",'
+                b'"videos":"x","at":1}'
+            ),
             "videos is no list",
         ),
         (
