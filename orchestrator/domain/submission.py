@@ -218,6 +218,8 @@ def after_poll(
     before: Submission, outcome: PollOutcome, *, now: int, policy: Policy, jitter: float
 ) -> Decision:
     """What one answer to a GET makes of its submission: never a failed item without the word."""
+    if before.state in TERMINAL:
+        return Decision(before, None, "asked about after its end, which is final")
     polled = replace(before, polls=before.polls + 1)
     match outcome:
         case Accepted(task):
@@ -238,9 +240,6 @@ def after_poll(
 
 def observe(before: Submission, task: Task, *, now: int, policy: Policy, jitter: float) -> Decision:
     """Record what the provider says of a task, wherever it said it."""
-    if before.state in TERMINAL:
-        note = f"the provider now says {task.raw_status}"
-        return Decision(before, None, note)
     seen = _with_costs(
         replace(
             before,

@@ -80,11 +80,11 @@ def close(
         .values(**values, closings=_G.closings + 1, closed_at=tx.now)
     ).rowcount:
         return True
-    if tx.conn.execute(
-        insert_ignoring(tx, t.gates).values(
-            provider=provider, account=account, model=model, closed_at=tx.now, **values
-        )
-    ).rowcount:
+    made = insert_ignoring(tx, t.gates).values(
+        provider=provider, account=account, model=model, closed_at=tx.now, **values
+    )
+    # Not by row count, which PostgreSQL's driver does not tell of an INSERT that returns.
+    if tx.conn.execute(made.returning(_G.id)).one_or_none() is not None:
         return True
     stricter = _G.until.is_not(None) if until is None else _G.until < until
     tx.conn.execute(update(t.gates).where(*same, _G.opened_at.is_(None), stricter).values(**values))

@@ -225,7 +225,7 @@ def difference(tx: Tx, batch_id: int, revision_id: int) -> Difference:
         removed=count(gone),
         removed_pending=count(gone, c.state == State.PENDING),
         revived=count(again, c.state == State.WITHDRAWN),
-        price_classes=dict(prices.tuples().all()),
+        price_classes={row.price_class: row[1] for row in prices},
     )
 
 

@@ -160,17 +160,14 @@ def record(tx: Tx, decided: Sequence[tuple[Stored, Decision]], *, actor: str) ->
         return
     tx.conn.execute(
         _WRITE_LIFE,
-        [
-            {f"v_{name}": value for name, value in asdict(decision.after).items()}
-            | {"b_id": stored.id, "b_state": stored.life.state, "b_token": stored.lease_token}
-            for stored, decision in decided
-        ],
+        [_life_values(stored, decision) for stored, decision in decided],
     )
     moved = [(stored, decision) for stored, decision in decided if decision.event]
     if moved:
         tx.conn.execute(_WRITE_ITEM, [_item_values(tx, *pair) for pair in moved])
     _add_outputs(tx, decided)
-    for batch_id, change in _money(decided).items():
+    # In one order everywhere, so that two recorders never wait for each other.
+    for batch_id, change in sorted(_money(decided).items()):
         batches.add_money(tx, batch_id, **change)
     history.append(
         tx,
@@ -188,6 +185,13 @@ def record(tx: Tx, decided: Sequence[tuple[Stored, Decision]], *, actor: str) ->
             if decision.event or decision.after.needs_person != stored.life.needs_person
         ],
     )
+
+
+def _life_values(stored: Stored, decision: Decision) -> dict[str, object]:
+    """What to write, and the state and token that must still be there for it."""
+    values = {f"v_{name}": value for name, value in asdict(decision.after).items()}
+    fence = {"b_id": stored.id, "b_state": stored.life.state, "b_token": stored.lease_token}
+    return values | fence
 
 
 def _item_values(tx: Tx, stored: Stored, decision: Decision) -> dict[str, object]:

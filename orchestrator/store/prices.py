@@ -15,7 +15,7 @@ from orchestrator.store.engine import Tx
 def known(tx: Tx, provider: str) -> dict[str, int]:
     """Price class -> nano-dollars."""
     query = select(t.prices.c.price_class, t.prices.c.nanos).where(t.prices.c.provider == provider)
-    return dict(tx.conn.execute(query).tuples().all())
+    return {row.price_class: row.nanos for row in tx.conn.execute(query)}
 
 
 def learn(tx: Tx, provider: str, learned: Mapping[str, Cost]) -> None:

@@ -36,5 +36,5 @@ def test_leaving_an_end_is_only_a_decision() -> None:
 
 
 def test_the_sets_of_states_fit() -> None:
-    assert OPEN | TERMINAL == set(State)
+    assert set(State) == OPEN | TERMINAL
     assert POLLED < IN_FLIGHT < OPEN
