@@ -1,0 +1,352 @@
+"""A chunk from claim to record: real database, real broker, real journal; the provider is a
+transport that looks at all of them at the moment of the POST."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+import redis.asyncio
+
+from orchestrator.domain.batch import Wanted
+from orchestrator.domain.outcome import Detail, GateReason
+from orchestrator.domain.states import State
+from orchestrator.domain.submission import GateOrder, Policy
+from orchestrator.journal import Intent, JournalWriter, Outcome, OutcomeKind, Terminal, read
+from orchestrator.limits import RateLimiter
+from orchestrator.provider import ProviderClient, Timeouts
+from orchestrator.services import gatekeeping, intake, polling, submission
+from orchestrator.services.context import Context, Timing
+from orchestrator.services.desk import Desk
+from orchestrator.store import batches, claims, schema, views
+from orchestrator.store import tables as t
+from orchestrator.store.batches import Batch
+from orchestrator.store.engine import Store
+from tests.support.valkey import short_directory, valkey_server
+
+PROVIDER = "http://127.0.0.1:1/api/v1"
+Handler = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    with short_directory() as place, valkey_server(place) as server:
+        yield str(server.url)
+
+
+@dataclass
+class Shop:
+    """An installation whose provider is `answer`."""
+
+    folder: Path
+    broker: str
+    answer: Handler
+    retention: int = 86_400_000
+    ahead: float = 0.0
+    posts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = Store(f"sqlite:///{self.folder / 'shop.db'}")
+        schema.upgrade(self.store)
+        self.journal = self.folder / "journal"
+        self.context = Context(
+            store=self.store,
+            provider=PROVIDER,
+            account="acc",
+            namespace="",
+            actor="tester",
+            policy=Policy(deadline=3_600_000, retention=self.retention),
+            timing=Timing(request=2_000, chunk_size=50),
+            max_in_flight=None,
+            presence=self.folder / "processes",
+        )
+
+    def submit(self, number: int, *, budget: int | None = None) -> Batch:
+        spec = self.folder / "shop.csv"
+        rows = "".join(f"r{i},a kettle {i}\n" for i in range(number))
+        spec.write_text(f"id,prompt\n{rows}")
+        options = intake.Options("shop", "default", budget_nanos=budget)
+        taken = intake.take_in(
+            self.context, spec, options=lambda _spec: options, confirm=lambda _proposal: True
+        )
+        return taken.batch
+
+    def due(self, batch: Batch) -> list[int]:
+        with self.store.read() as tx:
+            return [row[0] for row in claims.next_items(tx, batch.id, 100)]
+
+    def buy(self, item_ids: list[int], *, probe: bool = False) -> int:
+        return asyncio.run(
+            self._with_desk(lambda desk: submission.run_chunk(desk, "c", item_ids, probe=probe))
+        )
+
+    def poll(self, token: str) -> int:
+        return asyncio.run(self._with_desk(lambda desk: polling.run_chunk(desk, token)))
+
+    def probe(self) -> int:
+        return asyncio.run(self._with_desk(gatekeeping.probe_once))
+
+    async def _with_desk(self, work: Callable[[Desk], Coroutine[None, None, int]]) -> int:
+        async def count(request: httpx.Request) -> httpx.Response:
+            if request.method == "POST":
+                self.posts.append(request.headers["idempotency-key"])
+            return await self.answer(request)
+
+        client = ProviderClient(
+            base_url=PROVIDER,
+            api_key="mv_live_secret",
+            timeouts=Timeouts(connect=1, total=2),
+            transport=httpx.MockTransport(count),
+        )
+        server = redis.asyncio.Redis.from_url(self.broker)
+        await server.flushdb()
+        desk = Desk(
+            context=self.context,
+            account="acc",
+            owner="me",
+            client=client,
+            limiter=RateLimiter(server, account="acc", rate=None, burst=1),
+            journal=JournalWriter(self.journal),
+            wall=lambda: time.time() + self.ahead,
+            monotonic=time.monotonic,
+            jitter=lambda: 0.5,
+            turn=asyncio.Lock(),
+        )
+        try:
+            return await work(desk)
+        finally:
+            desk.journal.close()
+            await client.aclose()
+            await server.aclose()
+
+    def counts(self, batch: Batch) -> dict[State, int]:
+        with self.store.read() as tx:
+            return {state: n for state, n in views.counts(tx, batch.id).items() if n}
+
+
+async def accept(request: httpx.Request) -> httpx.Response:
+    """Every task is accepted, and done when asked about."""
+    shape = {"request_id": "req", "task_id": "task_1", "cost_estimate": 0.0414}
+    if request.method == "POST":
+        shape["task_id"] = "task_" + request.headers["idempotency-key"][:8]
+        return httpx.Response(200, json=shape | {"status": "queued"})
+    output = {"videos": [{"url": "https://x/1.mp4"}]}
+    shape["task_id"] = request.url.path.rpartition("/")[2]
+    return httpx.Response(
+        200, json=shape | {"status": "succeeded", "cost_actual": 0.0414, "output": output}
+    )
+
+
+@pytest.fixture
+def shop(tmp_path: Path, broker: str) -> Shop:
+    return Shop(tmp_path, broker, accept)
+
+
+def test_the_intent_is_on_disk_before_the_post_and_the_outcome_after(shop: Shop) -> None:
+    seen: list[tuple[list[str], str, bool]] = []
+
+    async def look(request: httpx.Request) -> httpx.Response:
+        key = request.headers["idempotency-key"]
+        journalled = list(read(shop.journal))
+        with shop.store.read() as tx:
+            row = tx.conn.execute(
+                t.submissions.select().where(t.submissions.c.idempotency_key == key)
+            ).one()
+        intents = [r.idempotency_key for r in journalled if isinstance(r, Intent)]
+        done = any(isinstance(r, Outcome) and r.idempotency_key == key for r in journalled)
+        seen.append((intents, row.state, done))
+        return await accept(request)
+
+    shop.answer = look
+    batch = shop.submit(3)
+    assert shop.buy(shop.due(batch)) == 3
+    for intents, state, done in seen:
+        assert set(intents) == set(shop.posts)
+        assert state == State.SUBMITTING
+        assert not done
+    outcomes = [r for r in read(shop.journal) if isinstance(r, Outcome)]
+    assert {r.idempotency_key for r in outcomes} == set(shop.posts)
+    assert {r.kind for r in outcomes} == {OutcomeKind.ACCEPTED}
+    assert {r.state for r in outcomes} == {"queued"}
+
+
+def test_the_same_message_twice_buys_once(shop: Shop) -> None:
+    batch = shop.submit(4)
+    ids = shop.due(batch)
+    assert shop.buy(ids) == 4
+    assert shop.buy(ids) == 0
+    assert len(shop.posts) == 4
+
+
+def test_a_hung_request_does_not_delay_its_neighbours(shop: Shop) -> None:
+    batch = shop.submit(5)
+    recorded_meanwhile: list[int] = []
+
+    async def hang_once(request: httpx.Request) -> httpx.Response:
+        if json.loads(request.content)["input"]["prompt"] == "a kettle 2":
+            await asyncio.sleep(1.0)
+            counted = await asyncio.to_thread(shop.counts, batch)
+            recorded_meanwhile.append(counted.get(State.QUEUED, 0))
+        return await accept(request)
+
+    shop.answer = hang_once
+    assert shop.buy(shop.due(batch)) == 5
+    assert recorded_meanwhile == [4]
+
+
+def test_a_worker_that_slept_past_its_lease_sends_nothing(shop: Shop) -> None:
+    batch = shop.submit(2)
+    journal = JournalWriter.append
+
+    def slow(self: JournalWriter, records: object) -> None:
+        journal(self, records)  # type: ignore[arg-type]
+        shop.ahead += 3600
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JournalWriter, "append", slow)
+        shop.buy(shop.due(batch))
+    assert shop.posts == []
+    assert shop.counts(batch) == {State.PENDING: 2}
+
+
+def test_a_key_that_will_be_too_old_is_not_sent(tmp_path: Path, broker: str) -> None:
+    shop = Shop(tmp_path, broker, accept, retention=1_000)
+    batch = shop.submit(1)
+    shop.buy(shop.due(batch))
+    assert shop.posts == []
+
+
+@pytest.mark.parametrize("wanted", [Wanted.PAUSED, Wanted.CANCELLED])
+def test_a_batch_that_is_not_wanted_sends_nothing(shop: Shop, wanted: Wanted) -> None:
+    batch = shop.submit(2)
+    ids = shop.due(batch)
+    with shop.store.write() as tx:
+        tx.conn.execute(t.batches.update().values(wanted=wanted))
+    assert shop.buy(ids) == 0
+    assert shop.posts == []
+
+
+def test_a_refused_key_closes_the_gate_and_a_question_opens_it(shop: Shop) -> None:
+    async def refuse(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(401, json={"error": {"message": "unknown key"}})
+
+    batch = shop.submit(6)
+    ids = shop.due(batch)
+    shop.answer = refuse
+    assert shop.buy(ids[:3]) == 3
+    assert shop.counts(batch) == {State.PENDING: 6}
+    sent = len(shop.posts)
+    assert shop.buy(ids[3:]) == 0
+    assert len(shop.posts) == sent
+    with shop.store.write() as tx:
+        tx.conn.execute(t.gates.update().values(probe_at=0))
+    assert shop.probe() == 0, "still refused"
+
+    async def unknown_task(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(404, json={"error": "no such task"})
+
+    shop.answer = unknown_task
+    with shop.store.write() as tx:
+        tx.conn.execute(t.gates.update().values(probe_at=0))
+        tx.conn.execute(t.submissions.update().values(due_at=0))
+    assert shop.probe() == 1
+    shop.answer = accept
+    assert shop.buy(ids) == 6
+
+
+def test_a_row_opens_the_gate_that_money_closed(shop: Shop) -> None:
+    batch = shop.submit(3)
+    ids = shop.due(batch)
+    with shop.store.write() as tx:
+        order = GateOrder(GateReason.PAYMENT_REQUIRED, Detail(status=402), None)
+        gatekeeping.close(tx, shop.context, "acc", order)
+    assert shop.buy(ids[1:]) == 0
+    assert shop.buy(ids[:1], probe=True) == 1
+    assert shop.buy(ids[1:]) == 2
+
+
+def test_lost_answers_are_asked_again_with_the_same_bytes(shop: Shop) -> None:
+    bodies: list[bytes] = []
+
+    async def lose(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        if len(bodies) == 1:
+            raise httpx.ReadError("reset", request=request)
+        return await accept(request)
+
+    shop.answer = lose
+    batch = shop.submit(1)
+    ids = shop.due(batch)
+    shop.buy(ids)
+    assert shop.counts(batch) == {State.UNKNOWN: 1}
+    assert shop.buy(ids) == 0, "not before it is due"
+    with shop.store.write() as tx:
+        tx.conn.execute(t.submissions.update().values(due_at=0))
+    assert shop.buy(ids) == 1
+    assert bodies[0] == bodies[1]
+    assert shop.posts[0] == shop.posts[1]
+    assert shop.counts(batch) == {State.QUEUED: 1}
+
+
+def test_a_poll_records_the_end_with_urls_and_cost(shop: Shop) -> None:
+    batch = shop.submit(2)
+    shop.buy(shop.due(batch))
+    with shop.store.write() as tx:
+        tx.conn.execute(t.submissions.update().values(due_at=0))
+    tokens: list[str] = []
+    assert polling.run_once(shop.context, lambda token, _number: tokens.append(token)) == 1
+    assert polling.run_once(shop.context, lambda token, _number: tokens.append(token)) == 0
+    assert shop.poll(tokens[0]) == 2
+    assert shop.poll(tokens[0]) == 0
+    with shop.store.read() as tx:
+        results = list(views.results(tx, batch.id))
+        now = batches.get(tx, batch.id)
+    assert [r.video_urls for r in results] == [("https://x/1.mp4",)] * 2
+    assert now.actual_nanos == 2 * 41_400_000
+    assert now.held_nanos == 0
+    assert len([r for r in read(shop.journal) if isinstance(r, Terminal)]) == 2
+
+
+def test_the_events_of_a_failure_are_kept_raw(shop: Shop) -> None:
+    raw = '{"events": [{"why": "moderation"}]}'
+
+    async def fail(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return await accept(request)
+        if request.url.path.endswith("/events"):
+            return httpx.Response(200, text=raw)
+        task_id = request.url.path.rpartition("/")[2]
+        error = {"message": "not allowed"}
+        return httpx.Response(200, json={"task_id": task_id, "status": "failed", "error": error})
+
+    shop.answer = fail
+    batch = shop.submit(1)
+    shop.buy(shop.due(batch))
+    with shop.store.write() as tx:
+        tx.conn.execute(t.submissions.update().values(due_at=0))
+    tokens: list[str] = []
+    polling.run_once(shop.context, lambda token, _number: tokens.append(token))
+    shop.poll(tokens[0])
+    with shop.store.read() as tx:
+        kept = tx.conn.execute(t.submissions.select()).one()
+    assert json.loads(kept.events_json) == json.loads(raw)
+    assert kept.error_message == "not allowed"
+    assert kept.state == State.FAILED
+
+
+def test_the_key_is_nowhere(shop: Shop) -> None:
+    async def echo(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(400, json={"error": {"message": "bad input"}})
+
+    shop.answer = echo
+    batch = shop.submit(1)
+    shop.buy(shop.due(batch))
+    for path in shop.folder.rglob("*"):
+        if path.is_file():
+            assert b"mv_live_secret" not in path.read_bytes(), path
