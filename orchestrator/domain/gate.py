@@ -18,11 +18,17 @@ class Probe(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A reason's sentence, its mend, its probe, and the code a command ends with."""
+    """A reason's sentence, its mend, its probe, and the code a command ends with.
+
+    `patient`: a standing gate of this kind is waited out, since it may mend by itself.
+    """
 
     sentence: str
     mend: str
     probe: Probe
+    probe_every: int = 30_000
+    """Milliseconds between two probes."""
+    patient: bool = False
     exit_code: int = 3
 
 
@@ -66,5 +72,12 @@ KINDS: dict[GateReason, Kind] = {
         "the provider cannot be reached",
         "Check MINDVIDEO_BASE_URL and the network; sending goes on by itself.",
         Probe.NONE,
+    ),
+    GateReason.FAILING: Kind(
+        "the provider fails again and again, so one row at a time tries whether it works",
+        "Nothing to do; sending goes on by itself once a row gets through.",
+        Probe.ROW,
+        probe_every=5_000,
+        patient=True,
     ),
 }

@@ -33,6 +33,7 @@ class GateReason(StrEnum):
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
     UNREACHABLE = "unreachable"
+    FAILING = "failing"
 
 
 class Lost(StrEnum):

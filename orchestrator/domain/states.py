@@ -39,6 +39,7 @@ class Event(StrEnum):
     WITHDRAW = "withdraw"
     REVIVE = "revive"
     RETRY = "retry"
+    RECALL = "recall"
 
 
 S, E = State, Event
@@ -64,6 +65,10 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.UNKNOWN, E.SUCCEED): S.SUCCEEDED,
     (S.UNKNOWN, E.FAIL): S.FAILED,
     (S.UNKNOWN, E.CANCEL): S.CANCELLED,
+    # A person knows what the provider did not tell: nothing was charged.
+    (S.UNKNOWN, E.RELEASE): S.PENDING,
+    # A journal knows what a database has lost: it may have been sent.
+    (S.PENDING, E.RECALL): S.UNKNOWN,
     (S.QUEUED, E.PROCESS): S.PROCESSING,
     (S.QUEUED, E.SUCCEED): S.SUCCEEDED,
     (S.QUEUED, E.FAIL): S.FAILED,

@@ -37,6 +37,8 @@ READS_LAG = 60_000
 """A task may be unreadable this long after its submit."""
 LOST_AFTER = 600_000
 """A task that answers 404 this long is a person's to look at."""
+POISON_AFTER = 5
+"""Deaths of its worker in a row, the last ones alone in its chunk, before a row is set aside."""
 
 
 class NeedsPerson(StrEnum):
@@ -48,6 +50,8 @@ class NeedsPerson(StrEnum):
     KEY_EXPIRED = "key_expired"
     COST_UNREADABLE = "cost_unreadable"
     REFUSED_ALONE = "refused_alone"
+    POISON = "poison"
+    ROW_MISSING = "row_missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Submission:
     state: State
     tries: int = 0
     conflicts: int = 0
+    lapses: int = 0
     gated_at: int | None = None
     polls: int = 0
     unresolved: bool = False
@@ -149,7 +154,20 @@ def expire_key(before: Submission) -> Decision:
 
 def lapse(before: Submission, *, now: int) -> Decision:
     """The lease ran out, or its owner died, between claim and record."""
-    return _lose(before, Lost.LEASE_LAPSED, Detail(message="the worker was lost"), due_at=now)
+    detail = Detail(message="the worker was lost")
+    decision = _lose(before, Lost.LEASE_LAPSED, detail, due_at=now)
+    lapses = before.lapses + 1
+    person = NeedsPerson.POISON if lapses >= POISON_AFTER else before.needs_person
+    return replace(decision, after=replace(decision.after, lapses=lapses, needs_person=person))
+
+
+def lapse_poll(before: Submission, *, now: int) -> Decision:
+    """The worker died while it asked about this task; asked again, alone, unless it keeps on."""
+    lapses = before.lapses + 1
+    after = replace(before, lapses=lapses, due_at=now)
+    if lapses >= POISON_AFTER:
+        after = replace(after, needs_person=NeedsPerson.POISON, due_at=now + cadence.SPARSE)
+    return Decision(after, None, "the worker was lost while it asked")
 
 
 def after_submit(  # noqa: PLR0911 one return for each kind of outcome
@@ -165,6 +183,7 @@ def after_submit(  # noqa: PLR0911 one return for each kind of outcome
 
     `others_passed`: the account bought something else since this submission last met a gate.
     """
+    before = replace(before, lapses=0)
     match outcome:
         case Accepted(task):
             accepted = replace(
@@ -220,7 +239,7 @@ def after_poll(
     """What one answer to a GET makes of its submission: never a failed item without the word."""
     if before.state in TERMINAL:
         return Decision(before, None, "asked about after its end, which is final")
-    polled = replace(before, polls=before.polls + 1)
+    polled = replace(before, polls=before.polls + 1, lapses=0)
     match outcome:
         case Accepted(task):
             return observe(polled, task, now=now, policy=policy, jitter=jitter)

@@ -4,17 +4,21 @@ from orchestrator.journal.fields import RecordError
 from orchestrator.journal.reader import Damage, read
 from orchestrator.journal.record import (
     Batch,
+    Control,
     Intent,
     Outcome,
     OutcomeKind,
     Record,
     Terminal,
     Unknown,
+    Verdict,
+    VerdictKind,
 )
 from orchestrator.journal.writer import JournalWriter
 
 __all__ = [
     "Batch",
+    "Control",
     "Damage",
     "Intent",
     "JournalWriter",
@@ -24,5 +28,7 @@ __all__ = [
     "RecordError",
     "Terminal",
     "Unknown",
+    "Verdict",
+    "VerdictKind",
     "read",
 ]

@@ -33,7 +33,7 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch exists, under this name; written before its first intent."""
+    """A batch exists, under this name; written before the intents of each of its chunks."""
 
     KIND: ClassVar[str] = "batch"
     namespace: str
@@ -42,6 +42,7 @@ class Batch:
     key_version: int
     budget_nanos: int | None
     at: int
+    provider: str | None = None
     extra: str = ""
 
     def fields(self) -> dict[str, object]:
@@ -52,6 +53,7 @@ class Batch:
             "key_version": self.key_version,
             "budget_nanos": self.budget_nanos,
             "at": self.at,
+            **({"provider": self.provider} if self.provider else {}),
         }
 
     @classmethod
@@ -62,6 +64,7 @@ class Batch:
             label=given.text("label"),
             key_version=given.number("key_version"),
             budget_nanos=given.number_or_none("budget_nanos"),
+            provider=given.text_or_none("provider"),
             at=given.number("at"),
             extra=given.rest(),
         )
@@ -72,7 +75,8 @@ class Intent:
     """This is about to be sent: try `try_` (from 1) of a submission, under its key.
 
     `batch` is the batch's name, `digest` the body's SHA-256, `hold_nanos` None where no price is
-    known, `key_fingerprint` the account.
+    known, `key_fingerprint` the account. `claim` is the lease's token: with the key it names the
+    one attempt that an outcome speaks for.
     """
 
     KIND: ClassVar[str] = "intent"
@@ -89,6 +93,7 @@ class Intent:
     key_fingerprint: str
     try_: int
     at: int
+    claim: str = ""
     extra: str = ""
 
     def fields(self) -> dict[str, object]:
@@ -106,6 +111,7 @@ class Intent:
             "key_fingerprint": self.key_fingerprint,
             "try": self.try_,
             "at": self.at,
+            **({"claim": self.claim} if self.claim else {}),
         }
 
     @classmethod
@@ -123,6 +129,7 @@ class Intent:
             hold_nanos=given.number_or_none("hold_nanos"),
             key_fingerprint=given.text("key_fingerprint"),
             try_=given.number("try"),
+            claim=given.text_or_none("claim") or "",
             at=given.number("at"),
             extra=given.rest(),
         )
@@ -141,6 +148,7 @@ class Outcome:
     kind: OutcomeKind
     at: int
     try_: int | None = None
+    claim: str = ""
     state: str | None = None
     task_id: str | None = None
     request_id: str | None = None
@@ -158,6 +166,7 @@ class Outcome:
             "request_id": self.request_id,
             "cost_estimate": self.cost_estimate,
             "at": self.at,
+            **({"claim": self.claim} if self.claim else {}),
         }
 
     @classmethod
@@ -166,6 +175,7 @@ class Outcome:
             idempotency_key=given.text("idempotency_key"),
             generation=given.number("generation"),
             try_=given.number_or_none("try"),
+            claim=given.text_or_none("claim") or "",
             kind=_outcome_kind(given.text("outcome")),
             state=given.text_or_none("state"),
             task_id=given.text_or_none("task_id"),
@@ -216,8 +226,95 @@ class Terminal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """What a person wants of a batch from now on: `wanted` (open, paused, cancelled) and budget."""
+
+    KIND: ClassVar[str] = "control"
+    namespace: str
+    name: str
+    label: str
+    wanted: str
+    budget_nanos: int | None
+    actor: str
+    at: int
+    extra: str = ""
+
+    def fields(self) -> dict[str, object]:
+        return {
+            "namespace": self.namespace,
+            "name": self.name,
+            "label": self.label,
+            "wanted": self.wanted,
+            "budget_nanos": self.budget_nanos,
+            "actor": self.actor,
+            "at": self.at,
+        }
+
+    @classmethod
+    def parse(cls, given: Fields) -> Control:
+        return cls(
+            namespace=given.text("namespace"),
+            name=given.text("name"),
+            label=given.text("label"),
+            wanted=given.text("wanted"),
+            budget_nanos=given.number_or_none("budget_nanos"),
+            actor=given.text("actor"),
+            at=given.number("at"),
+            extra=given.rest(),
+        )
+
+
+class VerdictKind(StrEnum):
+    """What a person decided of a submission that nobody else could settle."""
+
+    ADOPTED = "adopted"
+    NOT_CHARGED = "not_charged"
+    CHARGED = "charged"
+    DOUBLE_CHARGE_ACCEPTED = "double_charge_accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A person's word on one submission; `task_id` where adopted, `cost` where charged."""
+
+    KIND: ClassVar[str] = "verdict"
+    idempotency_key: str
+    verdict: VerdictKind
+    task_id: str | None
+    cost: str | None
+    actor: str
+    at: int
+    extra: str = ""
+
+    def fields(self) -> dict[str, object]:
+        return {
+            "idempotency_key": self.idempotency_key,
+            "verdict": self.verdict.value,
+            "task_id": self.task_id,
+            "cost": self.cost,
+            "actor": self.actor,
+            "at": self.at,
+        }
+
+    @classmethod
+    def parse(cls, given: Fields) -> Verdict:
+        text = given.text("verdict")
+        if text not in set(VerdictKind):
+            raise RecordError(f"verdict {text!r} is not one this program knows")
+        return cls(
+            idempotency_key=given.text("idempotency_key"),
+            verdict=VerdictKind(text),
+            task_id=given.text_or_none("task_id"),
+            cost=given.text_or_none("cost"),
+            actor=given.text("actor"),
+            at=given.number("at"),
+            extra=given.rest(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """A kind of a newer version, all its fields in `extra` (`verdict`, `control` are reserved)."""
+    """A kind of a newer version, all its fields in `extra`."""
 
     kind: str
     extra: str
@@ -226,9 +323,10 @@ class Unknown:
         return {}
 
 
-Record = Batch | Intent | Outcome | Terminal | Unknown
-_KINDS: dict[str, type[Batch] | type[Intent] | type[Outcome] | type[Terminal]] = {
-    kind.KIND: kind for kind in (Batch, Intent, Outcome, Terminal)
+Record = Batch | Intent | Outcome | Terminal | Control | Verdict | Unknown
+_Known = type[Batch] | type[Intent] | type[Outcome] | type[Terminal] | type[Control] | type[Verdict]
+_KINDS: dict[str, _Known] = {
+    kind.KIND: kind for kind in (Batch, Intent, Outcome, Terminal, Control, Verdict)
 }
 
 

@@ -5,12 +5,13 @@
 --                                       microseconds of this server's clock; expires when past
 -- ARGV[1]  microseconds between two requests at the full rate; 0 is no limit
 -- ARGV[2]  requests that may come at once (at least 1)
+-- ARGV[3]  "ask" for a request that buys nothing: it passes a gate that is held
 --
 -- Returns {"granted"}, {"wait", microseconds} or {"closed", milliseconds, gate}.
 -- Over any t seconds at most rate * t + burst requests are granted.
 
 local gate = redis.call('GET', KEYS[1])
-if gate then
+if gate and not (ARGV[3] == 'ask' and string.sub(gate, 1, 5) == 'held|') then
   return {'closed', redis.call('PTTL', KEYS[1]), gate}
 end
 

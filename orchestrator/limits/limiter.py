@@ -62,9 +62,13 @@ class RateLimiter:
         self._acquire = redis.register_script(scripts.joinpath("gcra.lua").read_text("utf-8"))
         self._close = redis.register_script(scripts.joinpath("close.lua").read_text("utf-8"))
 
-    async def acquire(self) -> Granted | Wait | Closed:
-        """Leave for one request, in one atomic call."""
-        keys, arguments = [self._gate, self._rate], [self._interval, self._burst]
+    async def acquire(self, *, buys: bool = True) -> Granted | Wait | Closed:
+        """Leave for one request, in one atomic call.
+
+        One that buys nothing passes a held gate: what was paid for is asked about all the same.
+        """
+        keys = [self._gate, self._rate]
+        arguments = [self._interval, self._burst, "buy" if buys else "ask"]
         answer = await _asked(self._acquire(keys=keys, args=arguments))
         match answer:
             case [b"granted" | "granted"]:

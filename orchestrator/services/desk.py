@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from orchestrator.domain.breaker import Breaker
 from orchestrator.journal import JournalWriter
 from orchestrator.limits import RateLimiter
 from orchestrator.provider import ProviderClient
@@ -28,3 +29,4 @@ class Desk:
     jitter: Callable[[], float]
     turn: asyncio.Lock
     """Held while waiting at the limiter: one waits for all, or they would all wake together."""
+    breaker: Breaker = field(default_factory=Breaker)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 
-from orchestrator.domain import budget
+from orchestrator.domain import budget, isolation
 from orchestrator.domain.batch import Stop
 from orchestrator.domain.gate import KINDS, Probe
 from orchestrator.domain.states import State
@@ -18,8 +18,6 @@ from orchestrator.store.gates import Gate
 
 CHUNKS_AHEAD = 2
 """Unstarted chunks per worker process: one to start next, one behind it."""
-PROBE_EVERY_MS = 30_000
-"""How often one row tries a gate that money or the provider has closed."""
 
 
 def run_once(context: Context, publish: Callable[[Chunk], None]) -> int:
@@ -62,7 +60,7 @@ def _reserve(tx: Tx, context: Context, account: str) -> list[Chunk]:
             room -= len(chunk.item_ids)
         if probing:
             for gate in probing:
-                gates.postpone_probe(tx, gate.id, tx.now + PROBE_EVERY_MS)
+                gates.postpone_probe(tx, gate.id, tx.now + KINDS[gate.reason].probe_every)
             break
         waiting.append(batch)
     return chunks
@@ -86,28 +84,30 @@ def _next_chunk(
     found = claims.next_items(tx, batch.id, size) if size > 0 else []
     if not found:
         return None
-    unsent = [row for row in found if row[3] is State.PENDING]
+    lapses = found[0].lapses
+    found = [row for row in found if row.lapses == lapses][: isolation.chunk_limit(size, lapses)]
+    unsent = [row for row in found if row.state is State.PENDING]
     granted = budget.holds(
-        [book.get(price_class) for _, _, price_class, _ in unsent],
+        [book.get(row.price_class) for row in unsent],
         free_nanos=batch.free_nanos,
         held_nanos=batch.held_nanos,
     )
-    barred = {row[0] for row, hold in zip(unsent, granted, strict=True) if hold is None}
-    rows = [row for row in found if row[0] not in barred]
+    barred = {row.item_id for row, hold in zip(unsent, granted, strict=True) if hold is None}
+    rows = [row for row in found if row.item_id not in barred]
     if not rows:
         if batch.held_nanos == 0:
             message = "the budget does not cover another row"
             batches.stop(tx, batch.id, Stop.BUDGET, message, actor=context.actor)
         return None
-    if batch.stop_code is Stop.BUDGET and any(row[3] is State.PENDING for row in rows):
+    if batch.stop_code is Stop.BUDGET and any(row.state is State.PENDING for row in rows):
         batches.clear_stop(tx, batch.id, Stop.BUDGET)
     chunk = Chunk(
         id=uuid.uuid4().hex,
         batch_id=batch.id,
         title=batch.title,
-        item_ids=tuple(row[0] for row in rows),
-        first=rows[0][1],
-        last=rows[-1][1],
+        item_ids=tuple(row.item_id for row in rows),
+        first=rows[0].position,
+        last=rows[-1].position,
         probe=probe,
     )
     claims.reserve(tx, chunk, until=tx.now + context.timing.reserve)

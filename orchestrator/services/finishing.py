@@ -6,12 +6,13 @@ import json
 
 from orchestrator.services import status
 from orchestrator.services.context import Context
-from orchestrator.store import batches
+from orchestrator.store import batches, steering
 
 
 def run_once(context: Context) -> int:
     """Close what is finished and write each completion event, once; returns how many."""
     with context.store.write() as tx:
+        steering.withdraw_rest(tx, actor=context.actor)
         ended = batches.finish_ended(tx)
         for batch in ended:
             summary = status.read(tx, context, batch).as_json()

@@ -6,7 +6,14 @@ import asyncio
 from collections.abc import Iterable
 
 from orchestrator.domain.gate import KINDS, Probe
-from orchestrator.domain.outcome import Gated
+from orchestrator.domain.outcome import (
+    Ambiguous,
+    Detail,
+    Gated,
+    GateReason,
+    NotSent,
+    SubmitOutcome,
+)
 from orchestrator.domain.submission import GateOrder
 from orchestrator.errors import ServiceError
 from orchestrator.services.context import Context
@@ -14,7 +21,6 @@ from orchestrator.services.desk import Desk
 from orchestrator.store import gates
 from orchestrator.store.engine import Tx
 
-ASK_EVERY_MS = 30_000
 PROBE_TASK = "gate-probe"
 """No task has this id: any answer but a refusal shows that the key is taken."""
 
@@ -34,7 +40,7 @@ def close(tx: Tx, context: Context, account: str, order: GateOrder) -> None:
         message=f"{kind.sentence}{status}{said}",
         mend=kind.mend,
         until=wait,
-        probe_at=tx.now + ASK_EVERY_MS if wait is None else None,
+        probe_at=tx.now + kind.probe_every if wait is None else None,
     )
 
 
@@ -42,6 +48,12 @@ def open_all(tx: Tx, context: Context, account: str) -> None:
     """A probe passed: the account sends again."""
     for gate in gates.closed(tx, context.provider, account):
         gates.open_gate(tx, gate.id)
+
+
+def breaker_order(outcome: SubmitOutcome | NotSent) -> GateOrder:
+    """What a run of failures that ended with this one demands."""
+    detail = outcome.detail if isinstance(outcome, Ambiguous) else Detail()
+    return GateOrder(GateReason.FAILING, detail, None)
 
 
 async def mirror(desk: Desk, orders: Iterable[GateOrder]) -> None:
@@ -73,15 +85,15 @@ def _due(desk: Desk) -> list[int]:
     context = desk.context
     with context.store.write() as tx:
         due = [
-            gate.id
+            gate
             for gate in gates.closed(tx, context.provider, desk.account)
             if KINDS[gate.reason].probe is Probe.ASK
             and gate.probe_at is not None
             and gate.probe_at <= tx.now
         ]
-        for gate_id in due:
-            gates.postpone_probe(tx, gate_id, tx.now + ASK_EVERY_MS)
-        return due
+        for gate in due:
+            gates.postpone_probe(tx, gate.id, tx.now + KINDS[gate.reason].probe_every)
+        return [gate.id for gate in due]
 
 
 def _open(desk: Desk, due: list[int]) -> int:

@@ -30,6 +30,7 @@ def run_once(context: Context, publish: Callable[[str, int], None]) -> int:
     if context.account is None:
         return 0
     sent = 0
+    lapsed = True
     while sent < MOST_CHUNKS:
         token = uuid.uuid4().hex
         with context.store.write() as tx:
@@ -40,11 +41,15 @@ def run_once(context: Context, publish: Callable[[str, int], None]) -> int:
                 horizon=tx.now + HORIZON_MS,
                 limit=CHUNK_SIZE,
                 token=token,
+                lapsed=lapsed,
             )
-        if not leased:
+        if leased:
+            publish(token, leased)
+            sent += 1
+        elif lapsed:
+            lapsed = False
+        else:
             break
-        publish(token, leased)
-        sent += 1
     return sent
 
 
@@ -74,7 +79,7 @@ async def _poll(desk: Desk, stored: Stored, now: int, recorder: recording.Record
 
 async def _ask(desk: Desk, stored: Stored) -> PollOutcome:
     deadline = desk.monotonic() + PATIENCE_SECONDS
-    reason = await turns.take(desk, lambda: deadline - desk.monotonic())
+    reason = await turns.take(desk, lambda: deadline - desk.monotonic(), buys=False)
     if reason is not None:
         return AskLater(Detail(message=reason), retry_after=5.0)
     return await desk.client.task(stored.life.task_id or "")

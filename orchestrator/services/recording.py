@@ -7,6 +7,7 @@ neighbours' answers waiting.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,11 +25,11 @@ from orchestrator.domain.outcome import (
     SubmitOutcome,
 )
 from orchestrator.domain.states import TERMINAL, State
-from orchestrator.domain.submission import Decision, after_poll, after_submit
+from orchestrator.domain.submission import Decision, GateOrder, after_poll, after_submit
 from orchestrator.journal import Outcome, OutcomeKind, Record, Terminal
 from orchestrator.services import gatekeeping
 from orchestrator.services.desk import Desk
-from orchestrator.store import batches, gates, lives, prices
+from orchestrator.store import batches, gates, lives, prices, steering
 from orchestrator.store.engine import Tx
 from orchestrator.store.lives import Stored
 
@@ -38,9 +39,10 @@ _BAD_ENDS = frozenset({State.FAILED, State.CANCELLED})
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """An answer to a POST, or to why there was none."""
+    """An answer to a POST, or why there was none; `trips` where it completed a run of failures."""
 
     outcome: SubmitOutcome | NotSent
+    trips: GateOrder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +173,21 @@ class Recorder:
             if self._probe:
                 gatekeeping.open_all(tx, context, account)
         orders = {d.gate.reason: d.gate for _, d, _ in kept if d.gate}
+        orders |= {a.trips.reason: a.trips for _, _, a in kept if isinstance(a, Sent) and a.trips}
         for order in orders.values():
             gatekeeping.close(tx, context, account, order)
+        self._buy_anew(tx, kept)
+
+    def _buy_anew(self, tx: Tx, kept: Sequence[Decided]) -> None:
+        """The spec's `retries`: what the provider reported as failed gets another generation."""
+        failed: defaultdict[int, list[Stored]] = defaultdict(list)
+        for stored, decision, _ in kept:
+            if decision.event and decision.after.state is State.FAILED:
+                failed[stored.batch_id].append(stored)
+        for batch_id, submissions in sorted(failed.items()):
+            retries = batches.get(tx, batch_id).retries
+            again = [one.item_id for one in submissions if one.generation < retries]
+            steering.retry(tx, batch_id, again, actor=self._desk.context.actor)
 
     async def _ask_why(self, kept: Sequence[tuple[Stored, Decision]]) -> None:
         """One look at the events of each task that ended badly; kept raw."""
@@ -218,6 +233,7 @@ def _records(now: int, stored: Stored, decision: Decision, answer: Answer) -> It
             generation=stored.generation,
             kind=_kind(answer.outcome),
             try_=stored.life.tries,
+            claim=stored.lease_token or "",
             state=after.state,
             task_id=after.task_id,
             request_id=after.request_id,

@@ -25,7 +25,9 @@ def run_once(context: Context) -> Report:
         lost = lives.lapsed(tx, dead)
         decided = [(stored, submission.lapse(stored.life, now=tx.now)) for stored in lost]
         lives.record(tx, decided, actor=context.actor)
-        lives.drop_poll_leases(tx, dead)
+        asking = lives.polled_by(tx, dead)
+        polls = [(stored, submission.lapse_poll(stored.life, now=tx.now)) for stored in asking]
+        lives.record(tx, polls, actor=context.actor)
         old = claims.with_expired_keys(tx, context.policy)
         expired = [(stored, submission.expire_key(stored.life)) for stored in old]
         lives.record(tx, expired, actor=context.actor)

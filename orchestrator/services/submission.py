@@ -12,11 +12,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator import journal
 from orchestrator.domain.identity import body_from_json, idempotency_key_from_json
 from orchestrator.domain.outcome import NotSent, SubmitOutcome
 from orchestrator.domain.submission import key_trusted
 from orchestrator.journal import Intent
-from orchestrator.services import recording, turns
+from orchestrator.services import gatekeeping, recording, turns
 from orchestrator.services.desk import Desk
 from orchestrator.store import batches, claims, gates, prices
 from orchestrator.store.batches import Batch
@@ -105,24 +106,38 @@ def _key(batch: Batch, item: Candidate) -> str:
 
 def _journal_intents(desk: Desk, held: ClaimedChunk) -> None:
     """All intents of the chunk, one fsync, before the first byte leaves."""
+    batch = held.batch
+    known = journal.Batch(
+        namespace=batch.namespace,
+        name=batch.name,
+        label=batch.label,
+        key_version=batch.key_version,
+        budget_nanos=batch.budget_nanos,
+        provider=batch.provider,
+        at=held.now,
+    )
     desk.journal.append(
         [
-            Intent(
-                at=held.now,
-                idempotency_key=claimed.stored.idempotency_key,
-                namespace=held.batch.namespace,
-                batch=held.batch.name,
-                label=held.batch.label,
-                row_key=claimed.item.row_key,
-                generation=claimed.item.generation,
-                model=claimed.item.model,
-                digest=claimed.item.digest,
-                price_class=claimed.item.price_class,
-                hold_nanos=claimed.stored.life.hold_nanos,
-                key_fingerprint=desk.account,
-                try_=claimed.stored.life.tries,
-            )
-            for claimed in held.claims
+            known,
+            *(
+                Intent(
+                    at=held.now,
+                    idempotency_key=claimed.stored.idempotency_key,
+                    namespace=batch.namespace,
+                    batch=batch.name,
+                    label=batch.label,
+                    row_key=claimed.item.row_key,
+                    generation=claimed.item.generation,
+                    model=claimed.item.model,
+                    digest=claimed.item.digest,
+                    price_class=claimed.item.price_class,
+                    hold_nanos=claimed.stored.life.hold_nanos,
+                    key_fingerprint=desk.account,
+                    try_=claimed.stored.life.tries,
+                    claim=held.lease.token,
+                )
+                for claimed in held.claims
+            ),
         ]
     )
 
@@ -131,12 +146,17 @@ async def _buy(
     desk: Desk, held: ClaimedChunk, claimed: Claimed, recorder: recording.Recorder
 ) -> None:
     outcome = await _send(desk, held, claimed)
-    recorder.put(claimed.stored.id, recording.Sent(outcome))
+    order = None
+    if desk.breaker.trips(outcome):
+        order = gatekeeping.breaker_order(outcome)
+        # At once, before it is recorded: whoever waits for a turn must not get one.
+        await gatekeeping.mirror(desk, [order])
+    recorder.put(claimed.stored.id, recording.Sent(outcome, order))
 
 
 async def _send(desk: Desk, held: ClaimedChunk, claimed: Claimed) -> SubmitOutcome | NotSent:
     """Wait for a turn, look at the clocks once more, send."""
-    reason = await turns.take(desk, lambda: _lease_left(desk, held))
+    reason = await turns.take(desk, lambda: _lease_left(desk, held), buys=True)
     reason = reason or _too_late(desk, held, claimed)
     if reason is not None:
         return NotSent(reason)

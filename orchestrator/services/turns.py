@@ -10,15 +10,15 @@ from orchestrator.limits import Closed, Granted, Wait
 from orchestrator.services.desk import Desk
 
 
-async def take(desk: Desk, patience: Callable[[], float]) -> str | None:
+async def take(desk: Desk, patience: Callable[[], float], *, buys: bool) -> str | None:
     """Wait for leave to send one request; a sentence where the wait is over without it.
 
-    `patience` says how many seconds the caller may still wait.
+    `patience` says how many seconds the caller may still wait; `buys` whether it may cost money.
     """
     async with desk.turn:
         while True:
             try:
-                answer = await desk.limiter.acquire()
+                answer = await desk.limiter.acquire(buys=buys)
             except ServiceError as error:
                 # Without the limiter nobody knows the rate: stop rather than guess.
                 return error.message

@@ -32,6 +32,7 @@ class Batch:
     assumed_nanos: int
     stop_code: Stop | None
     stop_message: str | None
+    retries: int
     columns: tuple[str, ...]
     created_at: int
     published_at: int | None
@@ -119,6 +120,7 @@ def create(
     key_version: int,
     provider: str,
     budget_nanos: int | None,
+    retries: int = 0,
 ) -> Batch | None:
     """A new, empty batch; None where somebody else made it first."""
     statement = (
@@ -131,6 +133,7 @@ def create(
             provider=provider,
             wanted=Wanted.OPEN,
             budget_nanos=budget_nanos,
+            retries=retries,
             served_at=_least_served,
             columns="[]",
             created_at=tx.now,

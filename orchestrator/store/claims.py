@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from sqlalchemy import delete, func, insert, literal_column, or_, select, update
 from sqlalchemy.sql import ColumnElement
@@ -86,20 +87,30 @@ def sendable_batches(tx: Tx) -> list[Batch]:
     return [batches.get(tx, batch_id) for batch_id in tx.conn.execute(query).scalars()]
 
 
-def next_items(
-    tx: Tx, batch_id: int, limit: int, *, models_closed: Collection[str] = ()
-) -> list[tuple[int, int, str, State]]:
-    """(item id, position, price class, state) of what may be sent now, in the batch's order."""
+class Next(NamedTuple):
+    """An item that may be sent now; `lapses` deaths of a worker in a row came over it."""
+
+    item_id: int
+    position: int
+    price_class: str
+    state: State
+    lapses: int
+
+
+def next_items(tx: Tx, batch_id: int, limit: int) -> list[Next]:
+    """What may be sent now, in the batch's order."""
     c = t.items.c
+    lapses = func.coalesce(t.submissions.c.lapses, 0)
     query = (
-        select(c.id, c.position, c.price_class, c.state)
+        select(c.id, c.position, c.price_class, c.state, lapses)
+        .join_from(t.items, t.submissions, t.submissions.c.id == c.submission_id, isouter=True)
         .where(c.batch_id == batch_id, _CLAIMABLE, c.due_at <= tx.now, _PUBLISHED)
         .order_by(c.position)
         .limit(limit)
     )
-    if models_closed:
-        query = query.where(c.model.not_in(models_closed))
-    return [(i, p, price, State(state)) for i, p, price, state in tx.conn.execute(query)]
+    return [
+        Next(i, p, price, State(s), lapses) for i, p, price, s, lapses in tx.conn.execute(query)
+    ]
 
 
 def reserve(tx: Tx, chunk: Chunk, *, until: int) -> None:

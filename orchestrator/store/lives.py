@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
-from sqlalchemy import Select, bindparam, insert, literal_column, select, update
+from sqlalchemy import Select, bindparam, insert, literal_column, or_, select, update
 
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import Decision, NeedsPerson, Submission
@@ -134,13 +134,20 @@ _WRITE_LIFE = (
         **{name: bindparam(f"v_{name}") for name in _LIFE},
     )
 )
+# The first success of any generation is the item's result; no other outcome speaks for the item
+# but its current generation's.
 _WRITE_ITEM = (
     update(t.items)
     .where(
         t.items.c.id == bindparam("b_item"),
-        t.items.c.generation == bindparam("b_generation"),
+        t.items.c.state != State.SUCCEEDED,
+        or_(
+            t.items.c.generation == bindparam("b_generation"),
+            bindparam("v_state") == State.SUCCEEDED,
+        ),
     )
     .values(
+        submission_id=bindparam("v_submission"),
         state=bindparam("v_state"),
         due_at=bindparam("v_due_at"),
         error_code=bindparam("v_error_code"),
@@ -162,7 +169,11 @@ def record(tx: Tx, decided: Sequence[tuple[Stored, Decision]], *, actor: str) ->
         _WRITE_LIFE,
         [_life_values(stored, decision) for stored, decision in decided],
     )
-    moved = [(stored, decision) for stored, decision in decided if decision.event]
+    moved = [
+        (stored, decision)
+        for stored, decision in decided
+        if decision.event or decision.after.needs_person != stored.life.needs_person
+    ]
     if moved:
         tx.conn.execute(_WRITE_ITEM, [_item_values(tx, *pair) for pair in moved])
     _add_outputs(tx, decided)
@@ -181,8 +192,7 @@ def record(tx: Tx, decided: Sequence[tuple[Stored, Decision]], *, actor: str) ->
                 decision.after.state,
                 decision.note,
             )
-            for stored, decision in decided
-            if decision.event or decision.after.needs_person != stored.life.needs_person
+            for stored, decision in moved
         ],
     )
 
@@ -200,6 +210,7 @@ def _item_values(tx: Tx, stored: Stored, decision: Decision) -> dict[str, object
     return {
         "b_item": stored.item_id,
         "b_generation": stored.generation,
+        "v_submission": stored.id,
         "v_state": after.state,
         "v_due_at": after.due_at if not waits else _NEVER,
         "v_error_code": after.error_code,
@@ -238,9 +249,12 @@ def _money(decided: Sequence[tuple[Stored, Decision]]) -> Mapping[int, dict[str,
 
 
 def lease_for_polling(
-    tx: Tx, *, account: str, until: int, horizon: int, limit: int, token: str
+    tx: Tx, *, account: str, until: int, horizon: int, limit: int, token: str, lapsed: bool = False
 ) -> int:
-    """Claim what is due by `horizon` for a poll chunk; returns how many. Fenced like a submit."""
+    """Claim what is due by `horizon` for a poll chunk; returns how many. Fenced like a submit.
+
+    `lapsed`: one of those whose worker died while it asked; the others never share a chunk with it.
+    """
     due = (
         select(_S.id)
         .where(
@@ -248,9 +262,10 @@ def lease_for_polling(
             _S.due_at <= horizon,
             _S.account == account,
             _S.lease_until.is_(None) | (_S.lease_until <= tx.now),
+            _S.lapses > 0 if lapsed else _S.lapses == 0,
         )
         .order_by(_S.due_at)
-        .limit(limit)
+        .limit(1 if lapsed else limit)
     )
     if tx.locks_rows:
         due = due.with_for_update(skip_locked=True)
@@ -287,17 +302,14 @@ def unknown_first_sent_before(tx: Tx, time: int, limit: int = 500) -> list[Store
     return _read(tx, query.limit(limit), lock=True)
 
 
-def drop_poll_leases(tx: Tx, dead_owners: Sequence[str]) -> None:
-    """Polls of a dead worker are free to be asked again at once."""
-    if dead_owners:
-        tx.conn.execute(
-            update(t.submissions)
-            .where(
-                _S.lease_owner.in_(list(dead_owners)),
-                _S.state.in_([State.QUEUED, State.PROCESSING]),
-            )
-            .values(lease_token=None, lease_until=None, lease_owner=None)
-        )
+def polled_by(tx: Tx, owners: Sequence[str]) -> list[Stored]:
+    """What these workers were asking about, locked."""
+    if not owners:
+        return []
+    query = select(*_COLUMNS).where(
+        _S.lease_owner.in_(list(owners)), _S.state.in_([State.QUEUED, State.PROCESSING])
+    )
+    return _read(tx, query, lock=True)
 
 
 def keep_events(tx: Tx, submission_id: int, raw: str) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -88,6 +88,8 @@ class Batch(SQLModel, table=True):
     intake_until: int | None = _big(null=True)
     served_at: int = _big(default=0)
     weight: int = Field(default=1, sa_column_kwargs={"server_default": sql("1")})
+    # How often a failure that the provider reports is bought anew without being asked.
+    retries: int = Field(default=0, sa_column_kwargs={"server_default": sql("0")})
     created_at: int = _big()
     # Null while the first reading of its spec is not published: the batch is not there yet.
     published_at: int | None = _big(null=True)
@@ -166,6 +168,7 @@ class Submission(SQLModel, table=True):
         _partial("submissions_leased", LEASED, "lease_until"),
         _partial("submissions_in_flight", IN_FLIGHT, "batch_id"),
         _partial("submissions_by_lease", "lease_token IS NOT NULL", "lease_token"),
+        _partial("submissions_waiting", "needs_person IS NOT NULL", "batch_id"),
     )
 
     id: int | None = _id()
@@ -183,6 +186,7 @@ class Submission(SQLModel, table=True):
     state: str = _text()
     tries: int = Field(default=0)
     conflicts: int = Field(default=0)
+    lapses: int = Field(default=0, sa_column_kwargs={"server_default": sql("0")})
     gated_at: int | None = _big(null=True)
     polls: int = Field(default=0)
     unresolved: bool = Field(default=False)
@@ -309,6 +313,16 @@ class Worker(SQLModel, table=True):
     seen_at: int = _big()
 
 
+class Journal(SQLModel, table=True):
+    """A journal file that may hold what this database knows, registered before it is written."""
+
+    __tablename__ = "journals"
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    host: str = _text()
+    opened_at: int = _big()
+
+
 class Outbox(SQLModel, table=True):
     """Something to tell the outside, once; written in the transaction that made it true."""
 
@@ -342,4 +356,5 @@ prices = _table(Price)
 history = _table(History)
 chunks = _table(Chunk)
 workers = _table(Worker)
+journals = _table(Journal)
 outbox = _table(Outbox)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from orchestrator.journal import Batch, Intent, Outcome, OutcomeKind, Record, Terminal, Unknown
+from orchestrator.journal import (
+    Batch,
+    Control,
+    Intent,
+    Outcome,
+    OutcomeKind,
+    Record,
+    Terminal,
+    Unknown,
+    Verdict,
+    VerdictKind,
+)
 
 # Every character, lone surrogates and line ends included: a row key is a person's text.
 TEXTS = st.text(st.characters(), max_size=20)
@@ -21,6 +32,7 @@ BATCHES = st.builds(
     key_version=NUMBERS,
     budget_nanos=MAYBE_NUMBERS,
     at=NUMBERS,
+    provider=st.none() | st.text(min_size=1, max_size=20),
     extra=EXTRAS,
 )
 INTENTS = st.builds(
@@ -38,6 +50,7 @@ INTENTS = st.builds(
     key_fingerprint=TEXTS,
     try_=NUMBERS,
     at=NUMBERS,
+    claim=TEXTS,
     extra=EXTRAS,
 )
 OUTCOMES = st.builds(
@@ -47,6 +60,7 @@ OUTCOMES = st.builds(
     kind=st.sampled_from(OutcomeKind),
     at=NUMBERS,
     try_=MAYBE_NUMBERS,
+    claim=TEXTS,
     state=MAYBE_TEXTS,
     task_id=MAYBE_TEXTS,
     request_id=MAYBE_TEXTS,
@@ -64,5 +78,28 @@ TERMINALS = st.builds(
     at=NUMBERS,
     extra=EXTRAS,
 )
-UNKNOWNS = st.builds(Unknown, kind=st.sampled_from(["verdict", "control"]), extra=EXTRAS)
-RECORDS: st.SearchStrategy[Record] = BATCHES | INTENTS | OUTCOMES | TERMINALS | UNKNOWNS
+CONTROLS = st.builds(
+    Control,
+    namespace=TEXTS,
+    name=TEXTS,
+    label=TEXTS,
+    wanted=TEXTS,
+    budget_nanos=MAYBE_NUMBERS,
+    actor=TEXTS,
+    at=NUMBERS,
+    extra=EXTRAS,
+)
+VERDICTS = st.builds(
+    Verdict,
+    idempotency_key=TEXTS,
+    verdict=st.sampled_from(VerdictKind),
+    task_id=MAYBE_TEXTS,
+    cost=MAYBE_TEXTS,
+    actor=TEXTS,
+    at=NUMBERS,
+    extra=EXTRAS,
+)
+UNKNOWNS = st.builds(Unknown, kind=st.sampled_from(["later", "other"]), extra=EXTRAS)
+RECORDS: st.SearchStrategy[Record] = (
+    BATCHES | INTENTS | OUTCOMES | TERMINALS | CONTROLS | VERDICTS | UNKNOWNS
+)

@@ -19,7 +19,7 @@ LISTS = st.lists(RECORDS, min_size=1, max_size=5)
 
 
 def _record(number: int) -> Unknown:
-    return Unknown(kind="control", extra=f'{{"n":{number}}}')
+    return Unknown(kind="later", extra=f'{{"n":{number}}}')
 
 
 def _read_bytes(content: bytes) -> tuple[list[Record], list[Damage]]:

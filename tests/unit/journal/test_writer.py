@@ -19,7 +19,7 @@ from orchestrator.journal.record import MAX_LINE
 
 
 def _record(number: int) -> Unknown:
-    return Unknown(kind="control", extra=f'{{"n":{number}}}')
+    return Unknown(kind="later", extra=f'{{"n":{number}}}')
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def test_a_file_removed_under_the_writer_is_an_error(tmp_path: Path) -> None:
 def test_a_record_too_long_is_refused_alone(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path)
     with pytest.raises(ServiceError, match="too long"):
-        writer.append([Unknown(kind="control", extra='{"x":"%s"}' % ("y" * MAX_LINE))])
+        writer.append([Unknown(kind="later", extra='{"x":"%s"}' % ("y" * MAX_LINE))])
     writer.append([_record(1)])
     assert list(read(tmp_path)) == [_record(1)]
 
@@ -139,13 +139,13 @@ import os, sys
 from pathlib import Path
 from orchestrator.journal import JournalWriter, Unknown
 writer = JournalWriter(Path(sys.argv[1]))
-writer.append([Unknown(kind="control", extra='{"from":"parent"}')])
+writer.append([Unknown(kind="later", extra='{"from":"parent"}')])
 child = os.fork()
 if child == 0:
-    writer.append([Unknown(kind="control", extra='{"from":"child"}')])
+    writer.append([Unknown(kind="later", extra='{"from":"child"}')])
     os._exit(0)
 _, status = os.waitpid(child, 0)
-writer.append([Unknown(kind="control", extra='{"from":"parent"}')])
+writer.append([Unknown(kind="later", extra='{"from":"parent"}')])
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 
@@ -167,7 +167,7 @@ from pathlib import Path
 from orchestrator.journal import JournalWriter, Unknown
 writer = JournalWriter(Path(sys.argv[1]))
 for number in range(50):
-    writer.append([Unknown(kind="control", extra='{"n":%d}' % number)])
+    writer.append([Unknown(kind="later", extra='{"n":%d}' % number)])
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
