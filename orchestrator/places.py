@@ -14,6 +14,7 @@ from orchestrator.errors import ConfigError
 
 DATA_DIR_NAME = ".orchestrator"
 _ID_FILE = "installation"
+_HOME_FILE = "data-directory"
 _LONGEST_SOCKET = 100
 """Unix socket paths end at about 107 bytes."""
 
@@ -50,13 +51,36 @@ def _write_id(path: Path) -> None:
     if target.exists():
         return
     draft = path / f".{uuid.uuid4().hex}"
-    draft.write_text(uuid.uuid4().hex[:12] + "\n", encoding="ascii")
+    draft.write_text((_former_id(path) or uuid.uuid4().hex[:12]) + "\n", encoding="ascii")
     try:
         os.link(draft, target)
     except FileExistsError:
         pass
     finally:
         draft.unlink()
+
+
+def _former_id(path: Path) -> str | None:
+    """The id of a data directory that was at this path before: its journal remembers where.
+
+    So a directory that was removed whole still finds what was bought from it.
+    """
+    homes = _journals().glob(f"*/{_HOME_FILE}")
+    found = [home for home in homes if home.read_text("utf-8", "replace").strip() == str(path)]
+    newest = max(found, key=lambda home: home.stat().st_mtime, default=None)
+    return None if newest is None else newest.parent.name
+
+
+def note_home(journal_dir: Path, data_dir: Path) -> None:
+    """Have a default journal directory remember whose it is. Raises OSError."""
+    home = journal_dir / _HOME_FILE
+    if journal_dir.parent == _journals() and not home.exists():
+        journal_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.write_text(f"{data_dir}\n", encoding="utf-8")
+
+
+def _journals() -> Path:
+    return platformdirs.user_state_path("orchestrator") / "journal"
 
 
 def _check_writable(path: Path) -> None:
@@ -83,7 +107,7 @@ def installation_id(data_dir: Path) -> str:
 
 def default_journal_dir(installation: str) -> Path:
     """Apart from the data directory, so that one `rm -r` cannot take both."""
-    return platformdirs.user_state_path("orchestrator") / "journal" / installation
+    return _journals() / installation
 
 
 def runtime_dir(installation: str) -> Path:

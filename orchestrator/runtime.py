@@ -24,7 +24,10 @@ _CHUNK_SECONDS = 20.0
 
 if TYPE_CHECKING:
     # Commands that only look at the database do without the HTTP client's imports.
+    from orchestrator.journal import JournalWriter
+    from orchestrator.provider import ProviderClient
     from orchestrator.services.desk import Desk
+    from orchestrator.services.reconciling import Asker
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ def open_runtime(
     new = False
     if create:
         new = places.create_data_dir(settings.data_dir)
+        _note_home(settings)
     elif settings.database_url_setting is None:
         places.installation_id(settings.data_dir)
     store = Store(settings.database_url, clock=clock)
@@ -59,6 +63,16 @@ def open_runtime(
     else:
         schema.check(store)
     return Runtime(settings, make_context(settings, store), new)
+
+
+def _note_home(settings: Settings) -> None:
+    try:
+        places.note_home(settings.journal_dir, settings.data_dir)
+    except OSError as error:
+        raise ConfigError(
+            f"the journal directory {settings.journal_dir} cannot be written: {error.strerror}",
+            mend="Give yourself write permission there, or set ORCHESTRATOR_JOURNAL_DIR.",
+        ) from None
 
 
 def make_context(settings: Settings, store: Store) -> Context:
@@ -80,6 +94,7 @@ def make_context(settings: Settings, store: Store) -> Context:
         ),
         max_in_flight=settings.max_in_flight,
         presence=settings.data_dir / "processes",
+        journal_dir=settings.journal_dir,
     )
 
 
@@ -91,25 +106,19 @@ def make_desk(settings: Settings, context: Context, owner: str) -> Desk:
 
     from orchestrator.journal import JournalWriter
     from orchestrator.limits import RateLimiter
-    from orchestrator.provider import ProviderClient, Timeouts
     from orchestrator.services.desk import Desk
 
-    total = settings.request_timeout.total_seconds()
     rate = settings.requests_per_second
     return Desk(
         context=context,
         account=settings.account,
         owner=owner,
-        client=ProviderClient(
-            base_url=settings.base_url,
-            api_key=settings.require_api_key(),
-            timeouts=Timeouts(connect=min(10.0, total), total=total),
-        ),
+        client=_client(settings),
         limiter=RateLimiter(
             redis.asyncio.Redis.from_url(redis_url(settings)),
             account=settings.account,
             rate=rate,
-            burst=max(1, round(rate / 5)) if rate else 1,
+            burst=_burst(rate),
         ),
         journal=JournalWriter(settings.journal_dir),
         wall=time.time,
@@ -117,6 +126,48 @@ def make_desk(settings: Settings, context: Context, owner: str) -> Desk:
         jitter=random.SystemRandom().random,
         turn=asyncio.Lock(),
     )
+
+
+def make_journal(settings: Settings) -> JournalWriter:
+    """What a command writes a person's word with; the caller closes it."""
+    from orchestrator.journal import JournalWriter
+
+    return JournalWriter(settings.journal_dir)
+
+
+def make_asker(settings: Settings) -> Asker:
+    """What a command asks the provider with; the caller closes its client."""
+    import redis.asyncio
+
+    from orchestrator.limits import RateLimiter
+    from orchestrator.services.reconciling import Asker
+
+    rate = settings.requests_per_second
+    return Asker(
+        client=_client(settings),
+        limiter=RateLimiter(
+            redis.asyncio.Redis.from_url(redis_url(settings)),
+            account=settings.account,
+            rate=rate,
+            burst=_burst(rate),
+        ),
+        spacing=1 / rate if rate else 0.0,
+    )
+
+
+def _client(settings: Settings) -> ProviderClient:
+    from orchestrator.provider import ProviderClient, Timeouts
+
+    total = settings.request_timeout.total_seconds()
+    return ProviderClient(
+        base_url=settings.base_url,
+        api_key=settings.require_api_key(),
+        timeouts=Timeouts(connect=min(10.0, total), total=total),
+    )
+
+
+def _burst(rate: float | None) -> int:
+    return max(1, round(rate / 5)) if rate else 1
 
 
 def redis_url(settings: Settings) -> str:

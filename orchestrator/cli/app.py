@@ -12,7 +12,16 @@ from typing import Annotated, NoReturn
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import batches, database, doctor, processes, sandbox, specs
+from orchestrator.cli import (
+    batches,
+    database,
+    doctor,
+    mending,
+    processes,
+    sandbox,
+    specs,
+    steering,
+)
 from orchestrator.errors import OrchestratorError, SpecError, UsageError
 
 INTERRUPTED = 130
@@ -28,7 +37,7 @@ app = typer.Typer(
     "price.",
     epilog="Example: orchestrator run prompts.csv --budget 50",
 )
-for part in (specs, processes, batches, doctor):
+for part in (specs, processes, batches, steering, mending, doctor):
     part.register(app)
 app.add_typer(database.app, name="db")
 app.add_typer(sandbox.app, name="sandbox")

@@ -15,7 +15,7 @@ from orchestrator.cli.options import BatchName, Json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orchestrator.store.views import HistoryLine, Result
+    from orchestrator.store.views import HistoryLine, Purchase, Result
 
 
 class Format(StrEnum):
@@ -196,6 +196,7 @@ def history(
         if not items and row.isdecimal():
             items = views.result_at(tx, found.id, int(row))
         lines = {item.item_id: views.history_of(tx, item.item_id) for item in items}
+        bought = {item.item_id: views.purchases_of(tx, item.item_id) for item in items}
     if not items:
         raise UsageError(
             f"{found.title} has no row {row!r}",
@@ -203,12 +204,19 @@ def history(
             code="no_row",
         )
     for item in items:
-        entries = lines[item.item_id]
+        entries, purchases = lines[item.item_id], bought[item.item_id]
         if json:
             shape = as_json(item, found.columns)
-            print_json(shape | {"history": [_line_json(line) for line in entries]})
+            print_json(
+                shape
+                | {
+                    "history": [_line_json(line) for line in entries],
+                    "purchases": [_purchase_json(one) for one in purchases],
+                }
+            )
         else:
             _print_history(found.title, item, entries)
+            _print_purchases(purchases)
     return 0
 
 
@@ -229,3 +237,41 @@ def _print_history(title: str, item: Result, entries: Sequence[HistoryLine]) -> 
     for line in entries:
         generation = "" if line.generation is None else f" g{line.generation}"
         print(f"  {iso(line.at)}  {line.event}{generation}  {line.detail or ''}  ({line.actor})")
+
+
+def _purchase_json(one: Purchase) -> dict[str, object]:
+    import json
+
+    from orchestrator.domain.money import to_usd, to_usd_or_none
+
+    return {
+        "generation": one.generation,
+        "state": one.state,
+        "idempotency_key": one.idempotency_key,
+        "task_id": one.task_id,
+        "cost_estimate": to_usd_or_none(one.estimate_nanos),
+        "held": to_usd(one.hold_nanos),
+        "cost_actual": to_usd_or_none(one.actual_nanos),
+        "cost_assumed": to_usd_or_none(one.assumed_nanos),
+        "provider_events": None if one.events_json is None else json.loads(one.events_json),
+    }
+
+
+def _print_purchases(purchases: Sequence[Purchase]) -> None:
+    """Each cent over all generations, and what the provider told of a failure."""
+    from orchestrator.cli.output import dollars
+
+    total = 0
+    for one in purchases:
+        parts = [f"estimate {dollars(one.estimate_nanos)}"]
+        if one.hold_nanos:
+            parts.append(f"held {dollars(one.hold_nanos)}")
+        if one.actual_nanos is not None:
+            parts.append(f"cost {dollars(one.actual_nanos)}")
+        if one.assumed_nanos is not None:
+            parts.append(f"cost assumed {dollars(one.assumed_nanos)}")
+        total += (one.actual_nanos or 0) + (one.assumed_nanos or 0)
+        print(f"  purchase g{one.generation} {one.state}: {', '.join(parts)}")
+        if one.events_json:
+            print(f"    provider: {one.events_json[:1000]}")
+    print(f"  cost over {len(purchases)} purchases: {dollars(total)}")

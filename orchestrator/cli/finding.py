@@ -33,6 +33,22 @@ def find_batch(context: Context, text: str) -> Batch:
         return found
 
 
+def find_to_steer(context: Context, text: str) -> Batch:
+    """As `find_batch`, but a bare name must mean one batch where several of it are open."""
+    found = find_batch(context, text)
+    if "@" in text:
+        return found
+    with context.store.read() as tx:
+        titles = batches.open_titles(tx, text)
+    if len(titles) > 1:
+        raise UsageError(
+            f"{text!r} has {len(titles)} open batches: {', '.join(titles)}",
+            mend="Name the one you mean with its label.",
+            code="ambiguous_batch",
+        )
+    return found
+
+
 def _unknown(tx: Tx, text: str) -> UsageError:
     from rapidfuzz import process
 

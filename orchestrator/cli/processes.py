@@ -20,6 +20,10 @@ from orchestrator.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
     from orchestrator.runtime import Runtime
     from orchestrator.services.status import BatchStatus
     from orchestrator.store.batches import Batch
@@ -61,12 +65,12 @@ def run(
     taking.print_taken(runtime, taken, json=json)
     ended = following.read(runtime, taken.batch)
     if not ended.settled or ended.gate is not None or ended.batch.stop_code is not None:
-        ended = _to_the_end(runtime, taken.batch)
+        ended = _to_the_end(runtime, taken.batch, spec)
     _print_end(runtime, ended)
     return ended.exit_code()
 
 
-def _to_the_end(runtime: Runtime, batch: Batch) -> BatchStatus:
+def _to_the_end(runtime: Runtime, batch: Batch, spec: Path) -> BatchStatus:
     """Have the processes running until the batch is settled."""
     from orchestrator.cli import following, starting
     from orchestrator.cli.output import say
@@ -74,7 +78,7 @@ def _to_the_end(runtime: Runtime, batch: Batch) -> BatchStatus:
 
     starting.look_at_gates(runtime.context)
     starting.check_reachable(runtime.settings)
-    with _let_go(runtime, batch), connect(runtime.settings) as session:
+    with _let_go(runtime, batch, spec), connect(runtime.settings) as session:
         try:
             return following.follow(runtime, batch, lambda seconds: _pause(session, seconds))
         except KeyboardInterrupt:
@@ -102,9 +106,10 @@ def _pause(session: Session, seconds: float) -> None:
 class _let_go:  # noqa: N801 reads as a verb in `with`
     """On Ctrl-C: after the processes have stopped, say what is in flight and what goes on."""
 
-    def __init__(self, runtime: Runtime, batch: Batch) -> None:
+    def __init__(self, runtime: Runtime, batch: Batch, spec: Path) -> None:
         self._runtime = runtime
         self._batch = batch
+        self._spec = spec
 
     def __enter__(self) -> None: ...
 
@@ -115,12 +120,17 @@ class _let_go:  # noqa: N801 reads as a verb in `with`
         from orchestrator.cli.output import dollars, say
 
         now = following.read(self._runtime, self._batch)
-        spec = "SPEC"
+        names = ""
+        if (now.batch.name, now.batch.label) != (self._spec.stem, "default"):
+            names = f" --name {now.batch.name} --label {now.batch.label}"
         say(
             f"{now.done:,} of {now.total:,} done, {dollars(now.cost_nanos)} spent, "
             f"{dollars(now.batch.held_nanos)} in flight"
         )
-        say(f"go on with: orchestrator run {spec} (or `orchestrator up`); nothing is paid twice")
+        say(
+            f"go on with: orchestrator run {self._spec}{names} (or `orchestrator up`); "
+            "nothing is paid twice"
+        )
 
 
 def _print_end(runtime: Runtime, ended: BatchStatus) -> None:
@@ -152,10 +162,19 @@ def _print_end(runtime: Runtime, ended: BatchStatus) -> None:
         f"[bold]{title}[/bold]: {ended.counts_line()} · cost {dollars(ended.cost_nanos)}"
         + (f" · in flight {dollars(ended.batch.held_nanos)}" if ended.batch.held_nanos else "")
     )
+    _print_mends(out, ended)
+
+
+def _print_mends(out: Console, ended: BatchStatus) -> None:
+    """Whatever keeps the batch from its end, and what makes it go on."""
     if ended.gate is not None:
         out.print(f"{ended.gate.message}. {ended.gate.mend}", style="yellow", markup=False)
     elif ended.batch.stop_message:
         out.print(f"{ended.batch.stop_message}. {ended.stop_mend()}", style="yellow", markup=False)
+    for code, number in ended.waiting.items():
+        out.print(f"{number:,} need a person ({code}). {ended.person_mend(code)}", style="yellow")
+    if (mend := ended.wanted_mend()) is not None:
+        out.print(f"{ended.batch.title} is {ended.state}. {mend}", style="yellow", markup=False)
 
 
 def up(json: Json = False) -> int:

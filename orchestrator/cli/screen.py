@@ -69,6 +69,9 @@ def batch_screen(
     for code, number in now.waiting.items():
         text = f"{plural(number, 'item')} need{'s' if number == 1 else ''} a person: {code}"
         parts.append(Text.assemble(("  person ", "yellow"), text))
+        parts.append(Text(f"        {now.person_mend(code)}", style="dim"))
+    if (mend := now.wanted_mend()) is not None:
+        parts.append(Text(f"  {mend}", style="dim"))
     for state, code, message, number in failed[:5]:
         label = state if code == state else f"{state} {code}"
         parts.append(Text.assemble((f"  {number:>5,} {label}", "red"), f"  {message[:200]}"))

@@ -47,6 +47,7 @@ def take(runtime: Runtime, path: Path, wishes: Wishes, *, ask: bool) -> Taken | 
             prune=wishes.prune,
             keep_removed=wishes.keep_removed,
             resend_changed=wishes.resend_changed,
+            retries=spec.header.retries,
         )
 
     def confirm(proposal: Proposal) -> bool:

@@ -79,6 +79,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.PROCESSING, E.FAIL): S.FAILED,
     (S.PROCESSING, E.CANCEL): S.CANCELLED,
     # A new generation, after a decision: another purchase with a key of its own.
+    # A person gave it up as charged for nothing, and the provider has it after all.
+    (S.FAILED, E.SUCCEED): S.SUCCEEDED,
     (S.FAILED, E.RETRY): S.PENDING,
     (S.CANCELLED, E.RETRY): S.PENDING,
     (S.REJECTED, E.RETRY): S.PENDING,

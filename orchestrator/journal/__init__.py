@@ -1,6 +1,7 @@
 """Append-only files of intents and what became of them (docs/journal.md)."""
 
 from orchestrator.journal.fields import RecordError
+from orchestrator.journal.merge import Book, knows, read_batch, written_now
 from orchestrator.journal.reader import Damage, read
 from orchestrator.journal.record import (
     Batch,
@@ -18,6 +19,7 @@ from orchestrator.journal.writer import JournalWriter
 
 __all__ = [
     "Batch",
+    "Book",
     "Control",
     "Damage",
     "Intent",
@@ -30,5 +32,8 @@ __all__ = [
     "Unknown",
     "Verdict",
     "VerdictKind",
+    "knows",
     "read",
+    "read_batch",
+    "written_now",
 ]

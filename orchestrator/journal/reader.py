@@ -37,10 +37,7 @@ def read(directory: Path) -> Iterator[Record | Damage]:
     directory that cannot be read. Memory: one line.
     """
     try:
-        # Not glob: it takes a directory it may not read for an empty one.
-        for path in sorted(_entries(directory)):
-            if path.suffix != SUFFIX:
-                continue
+        for path in paths(directory):
             with path.open("rb") as file:
                 yield from _read_file(path, file)
     except OSError as error:
@@ -49,6 +46,12 @@ def read(directory: Path) -> Iterator[Record | Damage]:
             mend="Give this user the right to read it, or mend ORCHESTRATOR_JOURNAL_DIR.",
             code="journal",
         ) from error
+
+
+def paths(directory: Path) -> list[Path]:
+    """The journals of a directory; a directory that does not exist holds none."""
+    # Not glob: it takes a directory it may not read for an empty one.
+    return sorted(path for path in _entries(directory) if path.suffix == SUFFIX)
 
 
 def _entries(directory: Path) -> list[Path]:

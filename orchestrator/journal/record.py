@@ -188,7 +188,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminal:
-    """A task reached its end. Of the two costs at most one is given."""
+    """A task reached its end. Of the two costs at most one is given; the error where it failed."""
 
     KIND: ClassVar[str] = "terminal"
     idempotency_key: str
@@ -198,6 +198,8 @@ class Terminal:
     cost_assumed: str | None
     videos: tuple[str, ...]
     at: int
+    error_code: str | None = None
+    error_message: str | None = None
     extra: str = ""
 
     def fields(self) -> dict[str, object]:
@@ -209,6 +211,8 @@ class Terminal:
             "cost_assumed": self.cost_assumed,
             "videos": list(self.videos),
             "at": self.at,
+            **({"error_code": self.error_code} if self.error_code else {}),
+            **({"error_message": self.error_message} if self.error_message else {}),
         }
 
     @classmethod
@@ -221,6 +225,8 @@ class Terminal:
             cost_assumed=given.text_or_none("cost_assumed"),
             videos=given.texts("videos"),
             at=given.number("at"),
+            error_code=given.text_or_none("error_code"),
+            error_message=given.text_or_none("error_message"),
             extra=given.rest(),
         )
 

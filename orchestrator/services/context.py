@@ -42,3 +42,5 @@ class Context:
     max_in_flight: int | None
     presence: Path
     """Where this machine's worker processes hold their locks."""
+    journal_dir: Path | None = None
+    """Where this machine's journals are; None where there is no need to look into them."""

@@ -81,7 +81,7 @@ def _next_chunk(
     probe: bool,
 ) -> Chunk | None:
     """The batch's next rows that the budget allows, reserved; None where there are none."""
-    found = claims.next_items(tx, batch.id, size) if size > 0 else []
+    found = claims.next_items(tx, batch.id, size, account=context.account) if size > 0 else []
     if not found:
         return None
     lapses = found[0].lapses

@@ -11,9 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
+from orchestrator import journal
+from orchestrator.domain.batch import Wanted
 from orchestrator.domain.identity import KEY_VERSION
 from orchestrator.domain.money import to_usd
-from orchestrator.errors import OrchestratorError, Problem, SpecError, UsageError
+from orchestrator.errors import NeedsPersonError, OrchestratorError, Problem, SpecError, UsageError
 from orchestrator.services.context import Context
 from orchestrator.services.pricing import Estimate, estimate
 from orchestrator.spec import Note, Spec, SpecRow, open_spec
@@ -39,6 +41,9 @@ class Options:
     prune: bool = False
     keep_removed: bool = False
     resend_changed: bool = False
+    retries: int = 0
+    wanted: Wanted = Wanted.OPEN
+    """What is wanted of a batch that is new; anything but open means that it is being recovered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,11 @@ def default_options(path: Path, spec: Spec, name: str | None, label: str | None)
     return name or spec.header.name or path.stem, label or "default"
 
 
+def names_of(path: Path, name: str | None, label: str | None) -> tuple[str, str]:
+    """(name, label) of the batch that a spec belongs to. Raises SpecError."""
+    return default_options(path, open_spec(path), name, label)
+
+
 def take_in(
     context: Context,
     path: Path,
@@ -90,6 +100,7 @@ def take_in(
     """
     spec = open_spec(path)
     chosen = options(spec)
+    _refuse_forgotten(context, chosen)
     token = uuid.uuid4().hex
     batch = _open_batch(context, chosen, token)
     try:
@@ -120,9 +131,12 @@ def _open_batch(context: Context, chosen: Options, token: str) -> Batch:
                 key_version=KEY_VERSION,
                 provider=context.provider,
                 budget_nanos=chosen.budget_nanos,
+                retries=chosen.retries,
+                wanted=chosen.wanted,
             )
             if batch is not None:
                 _refuse_other_home(context, batch)
+                _refuse_cancelled(batch, chosen)
                 if intake.lock(tx, batch.id, token):
                     intake.sweep(tx, batch.id)
                     return batch
@@ -133,6 +147,27 @@ def _open_batch(context: Context, chosen: Options, token: str) -> Batch:
                 code="busy",
             )
         time.sleep(0.2)
+
+
+def _refuse_forgotten(context: Context, chosen: Options) -> None:
+    """A batch that is new here, but that the journal knows purchases of, was lost."""
+    if context.journal_dir is None or chosen.wanted is not Wanted.OPEN:
+        return
+    with context.store.read() as tx:
+        found = batches.find(tx, chosen.name, chosen.label)
+    if found is not None and found.published_at is not None:
+        return
+    title = f"{chosen.name}@{chosen.label}"
+    if journal.knows(
+        [context.journal_dir], namespace=context.namespace, name=chosen.name, label=chosen.label
+    ):
+        raise NeedsPersonError(
+            f"the journal knows purchases of {title}, but this database does not know the batch: "
+            "it was lost, or another one was used",
+            mend="`orchestrator recover SPEC` with the same names puts it back without buying "
+            "anything; or give the batch another --label.",
+            code="recover_first",
+        )
 
 
 def _refuse_other_home(context: Context, batch: Batch) -> None:
@@ -149,6 +184,15 @@ def _refuse_other_home(context: Context, batch: Batch) -> None:
         raise UsageError(
             f"{batch.title} was submitted to {batch.provider}, not {context.provider}",
             mend="Set MINDVIDEO_BASE_URL back, or give the batch another --label.",
+        )
+
+
+def _refuse_cancelled(batch: Batch, chosen: Options) -> None:
+    if batch.wanted is Wanted.CANCELLED and chosen.wanted is Wanted.OPEN:
+        raise UsageError(
+            f"{batch.title} was cancelled",
+            mend=f"`orchestrator resume {batch.title}` goes on with it; or give another --label.",
+            code="cancelled",
         )
 
 

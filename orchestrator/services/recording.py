@@ -248,4 +248,6 @@ def _records(now: int, stored: Stored, decision: Decision, answer: Answer) -> It
             cost_actual=after.actual_text,
             cost_assumed=to_usd_or_none(after.assumed_nanos),
             videos=decision.videos,
+            error_code=after.error_code,
+            error_message=after.error_message,
         )

@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from orchestrator.domain.batch import BatchState, Stop, batch_state
 from orchestrator.domain.gate import KINDS
 from orchestrator.domain.money import to_usd, to_usd_or_none
-from orchestrator.domain.states import OPEN, State
+from orchestrator.domain.states import IN_FLIGHT, OPEN, POLLED, State
 from orchestrator.services.context import Context
 from orchestrator.store import gates, views
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
 from orchestrator.store.gates import Gate
+
+OTHER_KEY = "other_api_key"
+"""Beside the stored codes: sent with an API key that is not the one configured now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class BatchStatus:
     counts: dict[State, int]
     waiting: dict[str, int]
     gate: Gate | None
+    moving: int
+    """Items that something may still become of without a person."""
 
     @property
     def total(self) -> int:
@@ -52,10 +57,17 @@ class BatchStatus:
     @property
     def settled(self) -> bool:
         """Whether waiting cannot change anything any more without a person."""
+        if self.state in (BatchState.PAUSED, BatchState.CANCELLING):
+            return self.moving == 0
         still_open = sum(self.counts[state] for state in OPEN)
         return self.state in (BatchState.FINISHED, BatchState.BLOCKED) or (
             still_open <= self.needs_person
         )
+
+    @property
+    def in_flight(self) -> int:
+        """Items that money may have been spent on and whose end is not known."""
+        return sum(self.counts[state] for state in IN_FLIGHT)
 
     def counts_line(self) -> str:
         """`22 succeeded, 2 failed`: the states that have items."""
@@ -64,15 +76,30 @@ class BatchStatus:
 
     def stop_mend(self) -> str:
         """What makes a batch go on that stopped by itself."""
+        title = self.batch.title
         if self.batch.stop_code is Stop.BUDGET:
-            return "Submit the same spec again with a higher --budget."
-        return f"Look at `orchestrator results {self.batch.title} --failed`, then decide."
+            return f"`orchestrator resume {title} --budget USD` goes on with a higher one."
+        return f"`orchestrator resolve {title}` shows which; settle each with --charged."
+
+    def person_mend(self, code: str) -> str:
+        """What settles the items that wait with this code."""
+        if code == OTHER_KEY:
+            return "Set MINDVIDEO_API_KEY back to the key that they were sent with."
+        return f"`orchestrator resolve {self.batch.title}` asks again or takes your verdict."
+
+    def wanted_mend(self) -> str | None:
+        """What makes a batch go on that a person stopped."""
+        if self.state in (BatchState.PAUSED, BatchState.CANCELLING):
+            return f"`orchestrator resume {self.batch.title}` goes on with it."
+        return None
 
     def exit_code(self) -> int:
         """The code of docs/exit-codes.md for a command that ends here."""
         if self.state is BatchState.BLOCKED and self.gate is not None:
             return KINDS[self.gate.reason].exit_code
         if self.needs_person or self.batch.stop_code is Stop.COST_UNREADABLE:
+            return 5
+        if self.state in (BatchState.PAUSED, BatchState.CANCELLING):
             return 5
         if self.state is BatchState.BLOCKED and self.batch.stop_code is Stop.BUDGET:
             return 4
@@ -130,9 +157,12 @@ def iso(time_ms: int | None) -> str | None:
 def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
     counts = views.counts(tx, batch.id)
     waiting = views.waiting(tx, batch.id)
+    if context.account is not None and batch.finished_at is None:
+        for item_state, number in views.sent_with_other_key(tx, batch.id, context.account).items():
+            waiting.setdefault(item_state, {})[OTHER_KEY] = number
     account = context.account or ""
     closed = gates.closed(tx, batch.provider, account) if batch.finished_at is None else []
-    standing = [gate for gate in closed if gate.until is None]
+    standing = [gate for gate in closed if gate.until is None and not KINDS[gate.reason].patient]
     state = batch_state(
         wanted=batch.wanted,
         counts=counts,
@@ -145,4 +175,6 @@ def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
         for code, number in codes.items():
             by_code[code] = by_code.get(code, 0) + number
     gate = next(iter(standing or closed), None)
-    return BatchStatus(batch, state, counts, by_code, gate)
+    barred = {key: sum(codes.values()) for key, codes in waiting.items()}
+    moving = sum(counts[key] - barred.get(key, 0) for key in (State.SUBMITTING, *POLLED))
+    return BatchStatus(batch, state, counts, by_code, gate, moving)

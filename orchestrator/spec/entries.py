@@ -13,11 +13,15 @@ from orchestrator.errors import Problem
 
 @dataclass(frozen=True, slots=True)
 class SpecHeader:
-    """What a spec says about the whole batch; None where it says nothing. `budget` is in USD."""
+    """What a spec says about the whole batch; None where it says nothing. `budget` is in USD.
+
+    `retries`: how often a failure that the provider reports is bought anew without being asked.
+    """
 
     name: str | None = None
     model: str | None = None
     budget: Decimal | None = None
+    retries: int = 0
 
     @property
     def budget_nanos(self) -> int | None:

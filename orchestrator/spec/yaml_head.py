@@ -17,6 +17,8 @@ from orchestrator.spec.yaml_tree import Entries, Items, Node, Scalar, is_null
 MAX_PRODUCT = 1_000_000
 """Rows that lists may multiply to: more is a slip, or many files."""
 
+MAX_RETRIES = 10
+
 _NAME = re.compile(r"[A-Za-z0-9._:+-]+")
 _NOT_A_DEFAULT = {
     "id": "An id belongs to one row: write it in items.",
@@ -88,14 +90,14 @@ class _Reading:
 
     def head(self) -> YamlHead:
         self._report_unknown()
-        header = SpecHeader(self._name(), self._model(), self._budget())
+        header = SpecHeader(self._name(), self._model(), self._budget(), self._retries())
         defaults = self._defaults()
         items = self._items()
         axes = self._axes()
         return YamlHead(header, defaults, items, axes, tuple(self._problems))
 
     def _report_unknown(self) -> None:
-        known = ["name", "model", "budget", "defaults", "items", *axis_names()]
+        known = ["name", "model", "budget", "retries", "defaults", "items", *axis_names()]
         for key, _ in self._root.pairs:
             if key.text not in known:
                 meant = suggestion(key.text, known)
@@ -134,6 +136,16 @@ class _Reading:
         except AmountError as error:
             self._report(node, "budget", node.text, str(error), "Write USD, such as 25.50.")
             return None
+
+    def _retries(self) -> int:
+        node = self._scalar("retries")
+        if node is None:
+            return 0
+        if node.text.isdecimal() and int(node.text) <= MAX_RETRIES:
+            return int(node.text)
+        mend = f"Write a whole number from 0 to {MAX_RETRIES}."
+        self._report(node, "retries", node.text, "is not a number of retries", mend)
+        return 0
 
     def _scalar(self, name: str) -> Scalar | None:
         """The text of a key that takes one; None where it is absent or null."""

@@ -104,6 +104,13 @@ def titles(tx: Tx) -> list[str]:
     return [f"{name}@{label}" for name, label in tx.conn.execute(query)]
 
 
+def open_titles(tx: Tx, name: str) -> list[str]:
+    """The unfinished batches of a name."""
+    c = t.batches.c
+    query = select(c.name, c.label).where(c.name == name, _PUBLISHED, c.finished_at.is_(None))
+    return [f"{name}@{label}" for name, label in tx.conn.execute(query.order_by(c.id))]
+
+
 _open = t.batches.alias("open_batches")
 _least_served = func.coalesce(
     select(func.min(_open.c.served_at)).where(_open.c.finished_at.is_(None)).scalar_subquery(), 0
@@ -121,6 +128,7 @@ def create(
     provider: str,
     budget_nanos: int | None,
     retries: int = 0,
+    wanted: Wanted = Wanted.OPEN,
 ) -> Batch | None:
     """A new, empty batch; None where somebody else made it first."""
     statement = (
@@ -131,7 +139,7 @@ def create(
             namespace=namespace,
             key_version=key_version,
             provider=provider,
-            wanted=Wanted.OPEN,
+            wanted=wanted,
             budget_nanos=budget_nanos,
             retries=retries,
             served_at=_least_served,

@@ -97,8 +97,8 @@ class Next(NamedTuple):
     lapses: int
 
 
-def next_items(tx: Tx, batch_id: int, limit: int) -> list[Next]:
-    """What may be sent now, in the batch's order."""
+def next_items(tx: Tx, batch_id: int, limit: int, *, account: str | None = None) -> list[Next]:
+    """What may be sent now, in the batch's order; under `account` what was sent with its key."""
     c = t.items.c
     lapses = func.coalesce(t.submissions.c.lapses, 0)
     query = (
@@ -108,6 +108,9 @@ def next_items(tx: Tx, batch_id: int, limit: int) -> list[Next]:
         .order_by(c.position)
         .limit(limit)
     )
+    if account is not None:
+        ours = or_(c.state == State.PENDING, t.submissions.c.account == account)
+        query = query.where(ours)
     return [
         Next(i, p, price, State(s), lapses) for i, p, price, s, lapses in tx.conn.execute(query)
     ]

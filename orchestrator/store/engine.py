@@ -26,6 +26,7 @@ class Tx:
 
     conn: Connection
     now: int
+    writes: bool
 
     @property
     def locks_rows(self) -> bool:
@@ -49,13 +50,13 @@ class Store:
     def read(self) -> Iterator[Tx]:
         """A consistent view. Raises ServiceError where the database is out of reach."""
         with _mapped(), self.engine.connect() as conn:
-            yield Tx(conn, self._now(conn))
+            yield Tx(conn, self._now(conn), writes=False)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """One transaction, committed at the end; on SQLite it is a writer from its first moment."""
         with _mapped(), self.engine.connect().execution_options(writes=True) as conn, conn.begin():
-            yield Tx(conn, self._now(conn))
+            yield Tx(conn, self._now(conn), writes=True)
 
     def _now(self, conn: Connection) -> int:
         if self._clock is not None:

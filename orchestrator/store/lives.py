@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from sqlalchemy import Select, bindparam, insert, literal_column, or_, select, update
 
-from orchestrator.domain.states import State
+from orchestrator.domain.states import IN_FLIGHT, State
 from orchestrator.domain.submission import Decision, NeedsPerson, Submission
 from orchestrator.store import batches, history
 from orchestrator.store import tables as t
@@ -87,8 +87,8 @@ def still_leased(tx: Tx, token: str, ids: Iterable[int]) -> set[int]:
     return set(tx.conn.execute(query.with_for_update() if tx.locks_rows else query).scalars())
 
 
-def create(tx: Tx, new: Stored, *, owner: str) -> Stored:
-    """A new submission of an item, leased; it speaks for the item from now on."""
+def create(tx: Tx, new: Stored, *, owner: str | None) -> Stored:
+    """A new submission of an item; it speaks for the item from now on."""
     values = asdict(new)
     life = values.pop("life")
     del values["id"]
@@ -300,6 +300,55 @@ def unknown_first_sent_before(tx: Tx, time: int, limit: int = 500) -> list[Store
         _S.first_sent_at <= time,
     )
     return _read(tx, query.limit(limit), lock=True)
+
+
+def needing_person(tx: Tx, batch_id: int) -> list[Stored]:
+    """Open submissions of any generation that wait for a person, locked where it is written."""
+    query = select(*_COLUMNS).where(
+        _S.batch_id == batch_id,
+        _S.needs_person.is_not(None),
+        _S.state.in_([*IN_FLIGHT, State.PENDING]),
+    )
+    return _read(tx, query.order_by(_S.id), lock=tx.writes)
+
+
+def unknown_of_batch(tx: Tx, batch_id: int) -> list[Stored]:
+    """Submissions whose answer nobody has."""
+    query = select(*_COLUMNS).where(
+        literal_column(f"submissions.{t.IN_FLIGHT}"),
+        _S.batch_id == batch_id,
+        _S.state == State.UNKNOWN,
+    )
+    return _read(tx, query.order_by(_S.id), lock=tx.writes)
+
+
+def by_key(tx: Tx, keys: Sequence[str]) -> dict[str, Stored]:
+    """Idempotency key -> submission, locked where it is written."""
+    found = _read(tx, select(*_COLUMNS).where(_S.idempotency_key.in_(keys)), lock=tx.writes)
+    return {stored.idempotency_key: stored for stored in found}
+
+
+def page_of_batch(tx: Tx, batch_id: int, after_id: int, limit: int) -> list[Stored]:
+    """A batch's submissions in the order of their ids, after `after_id`."""
+    query = select(*_COLUMNS).where(_S.batch_id == batch_id, _S.id > after_id)
+    return _read(tx, query.order_by(_S.id).limit(limit), lock=False)
+
+
+def row_names(tx: Tx, item_ids: Sequence[int]) -> dict[int, tuple[int, str]]:
+    """Item id -> (position, row key)."""
+    c = t.items.c
+    query = select(c.id, c.position, c.row_key).where(c.id.in_(item_ids))
+    return {item_id: (position, row_key) for item_id, position, row_key in tx.conn.execute(query)}
+
+
+def urls_of(tx: Tx, submission_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """Submission id -> the URLs of its videos, in the provider's order."""
+    o = t.outputs.c
+    query = select(o.submission_id, o.url).where(o.submission_id.in_(submission_ids))
+    found: dict[int, tuple[str, ...]] = {}
+    for submission_id, url in tx.conn.execute(query.order_by(o.submission_id, o.ordinal)):
+        found[submission_id] = (*found.get(submission_id, ()), url)
+    return found
 
 
 def polled_by(tx: Tx, owners: Sequence[str]) -> list[Stored]:

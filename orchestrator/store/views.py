@@ -11,7 +11,7 @@ from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import State
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx
+from orchestrator.store.engine import Row, Tx
 
 _PAGE = 1000
 _PUBLISHED = t.items.c.revision_id.in_(
@@ -23,7 +23,10 @@ _PUBLISHED = t.items.c.revision_id.in_(
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One item with the submission that speaks for it; money in nano-dollars."""
+    """One item with the submission that speaks for it; money in nano-dollars.
+
+    Its costs are the sums over all its submissions, failed ones included.
+    """
 
     item_id: int
     position: int
@@ -79,6 +82,23 @@ def waiting(tx: Tx, batch_id: int) -> dict[State, dict[str, int]]:
     for state, code, number in tx.conn.execute(query):
         found.setdefault(State(state), {})[code] = number
     return found
+
+
+def sent_with_other_key(tx: Tx, batch_id: int, account: str) -> dict[State, int]:
+    """Open items that only another API key can ask about: state -> number."""
+    s = t.submissions.c
+    query = (
+        select(t.items.c.state, func.count())
+        .join(t.submissions, s.id == t.items.c.submission_id)
+        .where(
+            literal_column(f"submissions.{t.IN_FLIGHT}"),
+            s.batch_id == batch_id,
+            s.account != account,
+            s.needs_person.is_(None),
+        )
+        .group_by(t.items.c.state)
+    )
+    return {State(state): number for state, number in tx.conn.execute(query)}
 
 
 def failures(tx: Tx, batch_id: int) -> list[tuple[str, str, str, int]]:
@@ -156,6 +176,7 @@ def _fetch(tx: Tx, where: ColumnElement[bool], limit: int | None = None) -> list
         .limit(limit)
     )
     rows = tx.conn.execute(query).all()
+    sums = _sums(tx, [row.item_id for row in rows if row.generation])
     urls = _urls(tx, [row.submission_id for row in rows if row.submission_id is not None])
     return [
         Result(
@@ -170,14 +191,29 @@ def _fetch(tx: Tx, where: ColumnElement[bool], limit: int | None = None) -> list
             request_id=row.request_id,
             idempotency_key=row.idempotency_key,
             estimate_nanos=row.estimate_nanos,
-            actual_nanos=row.actual_nanos,
-            assumed_nanos=row.assumed_nanos,
+            actual_nanos=sums.get(row.item_id, row).actual_nanos,
+            assumed_nanos=sums.get(row.item_id, row).assumed_nanos,
             video_urls=urls.get(row.submission_id, ()),
             error_code=row.error_code,
             error_message=row.error_message,
         )
         for row in rows
     ]
+
+
+def _sums(tx: Tx, item_ids: list[int]) -> dict[int, Row]:
+    """What items that were bought more than once have cost over all their submissions."""
+    s = t.submissions.c
+    query = (
+        select(
+            s.item_id,
+            func.sum(s.actual_nanos).label("actual_nanos"),
+            func.sum(s.assumed_nanos).label("assumed_nanos"),
+        )
+        .where(s.item_id.in_(item_ids))
+        .group_by(s.item_id)
+    )
+    return {row.item_id: row for row in tx.conn.execute(query)} if item_ids else {}
 
 
 def _urls(tx: Tx, submission_ids: list[int]) -> dict[int | None, tuple[str, ...]]:
@@ -193,6 +229,29 @@ def _urls(tx: Tx, submission_ids: list[int]) -> dict[int | None, tuple[str, ...]
     for submission_id, url in tx.conn.execute(query):
         found[submission_id] = (*found.get(submission_id, ()), url)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """One submission of an item: what it came to, in nano-dollars."""
+
+    generation: int
+    state: str
+    idempotency_key: str
+    task_id: str | None
+    estimate_nanos: int | None
+    hold_nanos: int
+    actual_nanos: int | None
+    assumed_nanos: int | None
+    events_json: str | None
+
+
+def purchases_of(tx: Tx, item_id: int) -> list[Purchase]:
+    """Every submission of an item, generation by generation."""
+    s = t.submissions.c
+    columns = [s[name] for name in Purchase.__dataclass_fields__]
+    query = select(*columns).where(s.item_id == item_id).order_by(s.generation)
+    return [Purchase(*row) for row in tx.conn.execute(query)]
 
 
 def history_of(tx: Tx, item_id: int) -> list[HistoryLine]:

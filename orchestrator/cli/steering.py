@@ -1,0 +1,172 @@
+"""pause, resume, cancel, retry: changing what a batch does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.options import BatchName, Budget, Json, Yes
+
+if TYPE_CHECKING:
+    from orchestrator.journal import JournalWriter
+    from orchestrator.runtime import Runtime
+    from orchestrator.services.context import Context
+    from orchestrator.services.control import RetryPlan, Steered
+    from orchestrator.store.batches import Batch
+
+Rows = Annotated[
+    list[str] | None, typer.Option("--row", metavar="ROW", help="Only this row; may be repeated.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: orchestrator pause launch@default")(pause)
+    app.command(epilog="Example: orchestrator resume launch@default --budget 80")(resume)
+    app.command(epilog="Example: orchestrator cancel launch@default")(cancel)
+    app.command(epilog="Example: orchestrator retry launch --where code=moderation --yes")(retry)
+
+
+def pause(batch: BatchName, json: Json = False) -> int:
+    """Send nothing more until resume; what was sent is still collected."""
+    from orchestrator.services import control
+
+    return _steer(batch, control.pause, "paused", json=json)
+
+
+def cancel(batch: BatchName, json: Json = False) -> int:
+    """Take back what was not sent; what was sent is collected and paid for."""
+    from orchestrator.services import control
+
+    return _steer(batch, control.cancel, "cancelled", json=json)
+
+
+def resume(batch: BatchName, budget: Budget = None, json: Json = False) -> int:
+    """Go on with a paused, stopped or cancelled batch, perhaps with another budget."""
+    from orchestrator.cli.specs import read_budget
+    from orchestrator.services import control
+
+    nanos = read_budget(budget)
+
+    def verb(context: Context, journal: JournalWriter, found: Batch) -> Steered:
+        return control.resume(context, journal, found, nanos)
+
+    return _steer(batch, verb, "resumed", json=json)
+
+
+def _steer(
+    name: str, verb: Callable[[Context, JournalWriter, Batch], Steered], done: str, *, json: bool
+) -> int:
+    from orchestrator.cli.finding import find_to_steer
+    from orchestrator.runtime import make_journal, open_runtime
+
+    runtime = open_runtime(create=False)
+    journal = make_journal(runtime.settings)
+    found = find_to_steer(runtime.context, name)
+    try:
+        steered = verb(runtime.context, journal, found)
+    finally:
+        journal.close()
+    _print(runtime, steered, done, json=json)
+    return 0
+
+
+def _print(runtime: Runtime, steered: Steered, done: str, *, json: bool) -> None:
+    """What became of the batch, and the money still in flight."""
+    from orchestrator.cli import following
+    from orchestrator.cli.output import dollars, plural, print_json, say
+    from orchestrator.domain.batch import Wanted
+    from orchestrator.store import workers
+
+    now = following.read(runtime, steered.batch)
+    batch = now.batch
+    if json:
+        print_json(now.as_json() | {"items": steered.items})
+        return
+    moved = ""
+    if steered.items:
+        fate = "taken back unsent" if batch.wanted is Wanted.CANCELLED else "waiting to be sent"
+        moved = f", {plural(steered.items, 'row')} {fate}"
+    print(f"{batch.title} {done}{moved}")
+    flying = now.in_flight
+    print(f"in flight: {dollars(batch.held_nanos)} for {plural(flying, 'row')}")
+    print(f"spent: {dollars(now.cost_nanos)}")
+    if batch.wanted is Wanted.OPEN and not now.settled:
+        with runtime.context.store.read() as tx:
+            alive = workers.alive(tx)
+        if not alive:
+            say("no worker is running; `orchestrator up` starts one and sends what waits")
+
+
+def retry(
+    batch: BatchName,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="code=…", help="Only rows with this error code or state."),
+    ] = None,
+    row: Rows = None,
+    max_generations: Annotated[
+        int | None,
+        typer.Option("--max-generations", min=1, help="Most purchases of one row (default 5)."),
+    ] = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> int:
+    """Buy anew what ended without success: another purchase, under another key."""
+    from orchestrator.cli.finding import find_to_steer
+    from orchestrator.cli.output import on_terminal, plural, say
+    from orchestrator.runtime import open_runtime
+    from orchestrator.services import control
+
+    runtime = open_runtime(create=False)
+    found = find_to_steer(runtime.context, batch)
+    most = max_generations or control.MAX_GENERATIONS
+    plan = control.plan_retry(
+        runtime.context, found, codes=_codes(where or []), rows=row or [], max_generations=most
+    )
+    if plan.spent:
+        say(
+            f"note: {plural(plan.spent, 'row')} had {most} purchases already; "
+            "--max-generations allows more"
+        )
+    if plan.items and on_terminal() and not yes and not typer.confirm(_question(plan)):
+        say("nothing was changed")
+        return 0
+    steered = control.retry(runtime.context, found, plan)
+    if not json:
+        print(f"added cost: {_cost(plan)}")
+    _print(runtime, steered, "retried", json=json)
+    return 0
+
+
+def _codes(where: list[str]) -> list[str]:
+    """The codes of `--where code=A,B`. Raises UsageError."""
+    from orchestrator.errors import UsageError
+
+    codes: list[str] = []
+    for text in where:
+        name, equals, value = text.partition("=")
+        if not equals or name not in {"code", "state"} or not value:
+            raise UsageError(
+                f"--where {text!r} is not a condition that retry knows",
+                mend="Write --where code=moderation, or --where state=rejected.",
+            )
+        codes += value.split(",")
+    return codes
+
+
+def _question(plan: RetryPlan) -> str:
+    from orchestrator.cli.output import plural
+
+    return f"Buy {plural(len(plan.items), 'row')} anew, {_cost(plan)}?"
+
+
+def _cost(plan: RetryPlan) -> str:
+    from orchestrator.cli.output import dollars
+
+    if plan.cost.known:
+        return f"about {dollars(plan.cost.low)}"
+    if plan.cost.low:
+        return f"{dollars(plan.cost.low)} for those of known price, the rest unknown"
+    return "price unknown until the first answer"

@@ -1,0 +1,180 @@
+"""What all journals together say of one batch."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.domain.money import AmountError, Cost, parse_amount
+from orchestrator.domain.outcome import TaskStatus
+from orchestrator.domain.recovery import End, Told
+from orchestrator.journal.fields import compact
+from orchestrator.journal.reader import Damage, paths, read
+from orchestrator.journal.record import (
+    Batch,
+    Control,
+    Intent,
+    Outcome,
+    OutcomeKind,
+    Record,
+    Terminal,
+    Verdict,
+    VerdictKind,
+)
+
+_COSTLESS = frozenset(
+    {
+        OutcomeKind.REJECTED,
+        OutcomeKind.NOTHING_CHARGED,
+        OutcomeKind.GATED,
+        OutcomeKind.NOT_SENT,
+    }
+)
+
+
+@dataclass(slots=True)
+class Book:
+    """One batch as the journals remember it; `submissions` by idempotency key."""
+
+    batch: Batch | None = None
+    control: Control | None = None
+    submissions: dict[str, Told] = field(default_factory=dict)
+    damage: list[Damage] = field(default_factory=list)
+    """Lines that were safe once and cannot be read: something may be missing."""
+
+    @property
+    def first_intent_at(self) -> int | None:
+        times = (told.first_sent_at for told in self.submissions.values())
+        return min((at for at in times if at is not None), default=None)
+
+
+def read_batch(directories: Sequence[Path], *, namespace: str, name: str, label: str) -> Book:
+    """Gather everything about a batch. Raises ServiceError for a journal that cannot be read.
+
+    Read twice: an outcome may stand in a file that comes before its intent's.
+    """
+    book = Book()
+    title = (namespace, name, label)
+    for entry in _records(directories):
+        if isinstance(entry, Damage):
+            if not entry.torn:
+                book.damage.append(entry)
+        elif isinstance(entry, Batch | Control | Intent):
+            _note_batch(book, entry, title)
+    for entry in _records(directories):
+        if isinstance(entry, Outcome | Terminal | Verdict):
+            told = book.submissions.get(entry.idempotency_key)
+            if told is not None:
+                _note_answer(told, entry)
+    return book
+
+
+def _records(directories: Sequence[Path]) -> Iterator[Record | Damage]:
+    for directory in directories:
+        yield from read(directory)
+
+
+def knows(directories: Sequence[Path], *, namespace: str, name: str, label: str) -> bool:
+    """Whether any intent of this batch was ever journalled. Stops at the first."""
+    wanted = compact({"namespace": namespace, "batch": name, "label": label})[1:-1].encode()
+    for directory in directories:
+        for path in paths(directory):
+            with path.open("rb") as file:
+                if any(wanted in line for line in file):
+                    return True
+    return False
+
+
+def written_now(directories: Sequence[Path]) -> list[Path]:
+    """The files that a living process still writes to."""
+    busy = []
+    for directory in directories:
+        for path in paths(directory):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                busy.append(path)
+            finally:
+                os.close(descriptor)
+    return busy
+
+
+def _note_batch(book: Book, record: Batch | Control | Intent, title: tuple[str, str, str]) -> None:
+    name = record.batch if isinstance(record, Intent) else record.name
+    if (record.namespace, name, record.label) != title:
+        return
+    match record:
+        case Intent():
+            _note_intent(book, record)
+        case Batch():
+            if book.batch is None or record.at >= book.batch.at:
+                book.batch = record
+        case Control():
+            if book.control is None or record.at >= book.control.at:
+                book.control = record
+
+
+def _note_intent(book: Book, intent: Intent) -> None:
+    told = book.submissions.get(intent.idempotency_key)
+    if told is None:
+        told = book.submissions[intent.idempotency_key] = Told(
+            idempotency_key=intent.idempotency_key,
+            row_key=intent.row_key,
+            generation=intent.generation,
+            model=intent.model,
+            digest=intent.digest,
+            price_class=intent.price_class,
+            account=intent.key_fingerprint,
+        )
+    told.hold_nanos = max(told.hold_nanos, intent.hold_nanos or 0)
+    told.tries = max(told.tries, intent.try_)
+    claim = _claim(intent.claim, intent.try_)
+    told.attempts[claim] = min(intent.at, told.attempts.get(claim, intent.at))
+
+
+def _claim(claim: str, try_: int | None) -> str:
+    """What pairs an outcome with its intent; files without claims have the try's number."""
+    return claim or f"try {try_}"
+
+
+def _note_answer(told: Told, record: Outcome | Terminal | Verdict) -> None:
+    match record:
+        case Outcome(kind=OutcomeKind.ACCEPTED):
+            told.task_id = record.task_id or told.task_id
+            told.accepted_at = min(record.at, told.accepted_at or record.at)
+            told.request_id = record.request_id or told.request_id
+            told.estimate = _cost(record.cost_estimate) or told.estimate
+        case Outcome():
+            if record.kind in _COSTLESS:
+                told.settled.add(_claim(record.claim, record.try_))
+            if record.kind is OutcomeKind.REJECTED:
+                told.rejected_at = record.at
+        case Terminal():
+            told.task_id = told.task_id or record.task_id
+            told.end = End(
+                TaskStatus(record.state),
+                _cost(record.cost_actual),
+                _cost(record.cost_assumed),
+                record.videos,
+                record.error_code,
+                record.error_message,
+            )
+        case Verdict(verdict=VerdictKind.ADOPTED):
+            told.task_id = record.task_id
+        case Verdict(verdict=VerdictKind.CHARGED):
+            told.charged = _cost(record.cost)
+        case Verdict(verdict=VerdictKind.DOUBLE_CHARGE_ACCEPTED):
+            told.written_off = True
+        case Verdict(verdict=VerdictKind.NOT_CHARGED):
+            told.cleared_until = max(told.cleared_until, record.at)
+
+
+def _cost(text: str | None) -> Cost | None:
+    try:
+        return None if text is None else parse_amount(text)
+    except AmountError:
+        return None

@@ -1,0 +1,266 @@
+"""After a database was lost: the spec and the journal rebuild a batch without buying anything.
+
+The merge is monotonic (orchestrator.domain.recovery), so it may be repeated, and it serves a
+database that came back older than the journal as well as one that is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+from orchestrator.domain.batch import Wanted
+from orchestrator.domain.identity import KEY_VERSION, idempotency_key_from_json
+from orchestrator.domain.recovery import Told, claimed, merge, without_row
+from orchestrator.domain.states import State
+from orchestrator.domain.submission import (
+    Decision,
+    NeedsPerson,
+    Policy,
+    expire_key,
+    key_trusted,
+)
+from orchestrator.errors import NeedsPersonError, UsageError
+from orchestrator.journal import Book, read_batch, written_now
+from orchestrator.services import finishing, intake
+from orchestrator.services.context import Context
+from orchestrator.store import batches, lives, prices, restoring, steering, workers
+from orchestrator.store.batches import Batch
+from orchestrator.store.engine import Tx
+from orchestrator.store.restoring import Unsent
+
+GROUP = 500
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found of a batch's submissions, and what is left open."""
+
+    batch: Batch
+    ended: int = 0
+    by_task: int = 0
+    by_key: int = 0
+    for_person: int = 0
+    not_in_spec: int = 0
+    known: int = 0
+    damage: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "batch": self.batch.title,
+            "ended": self.ended,
+            "by_task": self.by_task,
+            "by_key": self.by_key,
+            "for_person": self.for_person,
+            "not_in_spec": self.not_in_spec,
+            "known": self.known,
+            "damage": self.damage,
+        }
+
+
+def recover(
+    context: Context,
+    path: Path,
+    *,
+    name: str | None,
+    label: str | None,
+    journals: Sequence[Path],
+    first_sent_after: int | None,
+) -> Report:
+    """Rebuild a batch, paused. `first_sent_after` (ms): when sending began, without a journal.
+
+    Raises UsageError while workers run, NeedsPersonError where nothing tells what was sent.
+    """
+    directories = [*journals]
+    if context.journal_dir is not None:
+        directories.insert(0, context.journal_dir)
+    _refuse_company(context, directories)
+    batch_name, batch_label = intake.names_of(path, name, label)
+    book = read_batch(directories, namespace=context.namespace, name=batch_name, label=batch_label)
+    known = _known(context, batch_name, batch_label)
+    if not book.submissions and known is None and first_sent_after is None:
+        raise NeedsPersonError(
+            f"no journal knows {batch_name}@{batch_label}, so nothing tells what was sent",
+            mend="If nothing was, submit it. Else say since when: --first-sent-after "
+            "2026-01-31T18:00Z sends every row again under its old key, within retention only.",
+            code="no_journal",
+        )
+    if book.batch is not None and book.batch.key_version != KEY_VERSION:
+        raise UsageError(
+            f"the journal's keys are of version {book.batch.key_version}, this release makes "
+            f"{KEY_VERSION}",
+            mend="Recover with the release that sent it.",
+            code="key_version",
+        )
+    batch = _take_in(context, path, book, batch_name, batch_label)
+    report = Report(batch, damage=[str(one) for one in book.damage])
+    missing = _missing_journals(context, directories)
+    report.damage += [f"journal {file} of {host} is missing" for file, host in missing]
+    for group in _grouped(book.submissions.values()):
+        with context.store.write() as tx:
+            _merge_group(tx, context, batch, group, report)
+    since = first_sent_after
+    if since is None and report.damage:
+        # Something may have been sent of which the record is lost: ask for it under its key.
+        since = book.first_intent_at or batch.created_at
+    if since is not None:
+        _assume_sent(context, batch, since, report)
+    finishing.run_once(context)
+    with context.store.read() as tx:
+        report.batch = batches.get(tx, batch.id)
+    return report
+
+
+def _refuse_company(context: Context, directories: Sequence[Path]) -> None:
+    with context.store.read() as tx:
+        alive = workers.alive(tx)
+    busy = written_now(directories)
+    if alive or busy:
+        who = ", ".join(alive) or f"a process that writes {busy[0].name}"
+        raise UsageError(
+            f"workers are running ({who})",
+            mend="Stop them (Ctrl-C in `orchestrator up` or `run`), then recover.",
+            code="workers_running",
+        )
+
+
+def _known(context: Context, name: str, label: str) -> Batch | None:
+    with context.store.read() as tx:
+        found = batches.find(tx, name, label)
+    return found if found is not None and found.published_at is not None else None
+
+
+def _take_in(context: Context, path: Path, book: Book, name: str, label: str) -> Batch:
+    """The spec's rows, in a batch that sends nothing until a person resumes it."""
+    wanted = Wanted.PAUSED
+    budget = book.batch.budget_nanos if book.batch else None
+    if book.control is not None:
+        budget = book.control.budget_nanos
+        if book.control.wanted == Wanted.CANCELLED:
+            wanted = Wanted.CANCELLED
+    options = intake.Options(
+        name, label, budget_nanos=budget, append=True, keep_removed=True, wanted=wanted
+    )
+    known = _known(context, name, label)
+    if known is not None and known.wanted is Wanted.OPEN:
+        with context.store.write() as tx:
+            steering.want(tx, known.id, wanted, actor=context.actor, detail="recover")
+    taken = intake.take_in(
+        context, path, options=lambda _spec: options, confirm=lambda _proposal: True
+    )
+    return taken.batch
+
+
+def _missing_journals(context: Context, directories: Sequence[Path]) -> list[tuple[str, str]]:
+    """Registered files that are in none of the directories: (file, host)."""
+    with context.store.read() as tx:
+        registered = restoring.registered_journals(tx)
+    return [
+        (name, host)
+        for name, (host, _) in registered.items()
+        if not any((directory / name).exists() for directory in directories)
+    ]
+
+
+def _grouped(told: Iterable[Told]) -> Iterator[list[Told]]:
+    # Generation by generation: the last one speaks for the item.
+    ordered = iter(sorted(told, key=lambda one: (one.generation, one.row_key)))
+    while group := list(islice(ordered, GROUP)):
+        yield group
+
+
+def _merge_group(
+    tx: Tx, context: Context, batch: Batch, group: Sequence[Told], report: Report
+) -> None:
+    found = lives.by_key(tx, [told.idempotency_key for told in group])
+    new = [told for told in group if told.idempotency_key not in found]
+    places = restoring.places(tx, batch.id, new)
+    decided = []
+    for told in group:
+        stored = found.get(told.idempotency_key)
+        decision = merge(stored.life if stored else None, told, now=tx.now, policy=context.policy)
+        if decision is None:
+            report.known += stored is not None
+            continue
+        if stored is None:
+            place = places[told.idempotency_key]
+            stored = restoring.put_back(tx, batch.id, place.item_id, told, claimed(told, tx.now))
+            if not place.in_spec:
+                report.not_in_spec += 1
+                decision = without_row(decision)
+        decision = _expired(decision, tx.now, context.policy)
+        _count(report, decision.after.state, decision.after.needs_person)
+        decided.append((stored, decision))
+    lives.record(tx, decided, actor=context.actor)
+
+
+def _expired(decision: Decision, now: int, policy: Policy) -> Decision:
+    """A key too old to be sent again is a person's at once."""
+    life = decision.after
+    if (
+        life.state is not State.UNKNOWN
+        or life.needs_person
+        or key_trusted(life, now=now, policy=policy)
+    ):
+        return decision
+    return replace(decision, after=expire_key(life).after)
+
+
+def _unseen(context: Context, batch: Batch, row: Unsent, since: int, hold: int) -> Told:
+    """A row of which nothing is known, as if it had been sent then."""
+    key = idempotency_key_from_json(
+        key_version=batch.key_version,
+        namespace=batch.namespace,
+        batch=batch.name,
+        label=batch.label,
+        row_key=row.row_key,
+        model=row.model,
+        input_json=row.input_json,
+        generation=0,
+    )
+    return Told(
+        idempotency_key=key,
+        row_key=row.row_key,
+        generation=0,
+        model=row.model,
+        digest=row.digest,
+        price_class=row.price_class,
+        account=context.account or "",
+        hold_nanos=hold,
+        attempts={"unseen": since},
+    )
+
+
+def _count(report: Report, state: State, person: NeedsPerson | None) -> None:
+    if person:
+        report.for_person += 1
+    elif state is State.UNKNOWN:
+        report.by_key += 1
+    elif state in (State.QUEUED, State.PROCESSING):
+        report.by_task += 1
+    else:
+        report.ended += 1
+
+
+def _assume_sent(context: Context, batch: Batch, since: int, report: Report) -> None:
+    """Rows of which nothing is known may have been sent since: asked again under the same key."""
+    after = -1
+    while True:
+        with context.store.write() as tx:
+            rows = restoring.unsent_items(tx, batch.id, after, GROUP)
+            if not rows:
+                return
+            decided = []
+            book = prices.known(tx, context.provider)
+            for row in rows:
+                told = _unseen(context, batch, row, since, book.get(row.price_class, 0))
+                decision = merge(None, told, now=tx.now, policy=context.policy)
+                assert decision is not None  # noqa: S101 one attempt is never settled
+                stored = restoring.put_back(tx, batch.id, row.item_id, told, claimed(told, tx.now))
+                decision = _expired(decision, tx.now, context.policy)
+                _count(report, decision.after.state, decision.after.needs_person)
+                decided.append((stored, decision))
+            lives.record(tx, decided, actor=context.actor)
+            after = rows[-1].position
