@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from orchestrator.domain.submission import Policy
 from orchestrator.errors import ConfigError
 from orchestrator.services.context import Context, Timing
 from orchestrator.settings import Settings, load_settings
-from orchestrator.store import schema
+from orchestrator.store import restoring, schema
 from orchestrator.store.engine import Store
 from orchestrator.store.tables import SCHEMA
 
@@ -109,6 +110,11 @@ def make_desk(settings: Settings, context: Context, owner: str) -> Desk:
     from orchestrator.services.desk import Desk
 
     rate = settings.requests_per_second
+
+    def registered(name: str) -> None:
+        with context.store.write() as tx:
+            restoring.register_journal(tx, name, socket.gethostname())
+
     return Desk(
         context=context,
         account=settings.account,
@@ -120,7 +126,7 @@ def make_desk(settings: Settings, context: Context, owner: str) -> Desk:
             rate=rate,
             burst=_burst(rate),
         ),
-        journal=JournalWriter(settings.journal_dir),
+        journal=JournalWriter(settings.journal_dir, created=registered),
         wall=time.time,
         monotonic=time.monotonic,
         jitter=random.SystemRandom().random,

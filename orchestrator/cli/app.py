@@ -16,6 +16,7 @@ from orchestrator.cli import (
     batches,
     database,
     doctor,
+    journal,
     mending,
     processes,
     sandbox,
@@ -40,6 +41,7 @@ app = typer.Typer(
 for part in (specs, processes, batches, steering, mending, doctor):
     part.register(app)
 app.add_typer(database.app, name="db")
+app.add_typer(journal.app, name="journal")
 app.add_typer(sandbox.app, name="sandbox")
 
 

@@ -39,7 +39,7 @@ def read(directory: Path) -> Iterator[Record | Damage]:
     try:
         for path in paths(directory):
             with path.open("rb") as file:
-                yield from _read_file(path, file)
+                yield from read_file(path, file)
     except OSError as error:
         raise ServiceError(
             f"the journal in {directory} cannot be read: {error}",
@@ -61,7 +61,8 @@ def _entries(directory: Path) -> list[Path]:
         return []
 
 
-def _read_file(path: Path, file: BinaryIO) -> Iterator[Record | Damage]:
+def read_file(path: Path, file: BinaryIO) -> Iterator[Record | Damage]:
+    """One file's records in their order."""
     # A bad line waits for the next one: only then it is known whether it was the last.
     waiting: Damage | None = None
     for number, line in enumerate(iter(lambda: _next_line(file), b""), start=1):

@@ -6,7 +6,7 @@ import fcntl
 import os
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +32,17 @@ class JournalWriter:
     to a file, so a torn line is always its last.
     """
 
-    def __init__(self, directory: Path, *, rotate_bytes: int = ROTATE_BYTES) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        rotate_bytes: int = ROTATE_BYTES,
+        created: Callable[[str], None] = lambda _name: None,
+    ) -> None:
+        """`created` is told the name of each new file before anything is written to it."""
         self._directory = directory
         self._rotate_bytes = rotate_bytes
+        self._created = created
         self._start_in(os.getpid())
 
     def _start_in(self, pid: int) -> None:
@@ -92,7 +100,13 @@ class JournalWriter:
             self._close_file()
             file = None
         if file is None:
-            file = self._file = _create(self._directory)
+            file = _create(self._directory)
+            try:
+                self._created(file.path.name)
+            except BaseException:
+                os.close(file.descriptor)
+                raise
+            self._file = file
         if os.fstat(file.descriptor).st_nlink == 0:
             raise FileNotFoundError(f"{file.path} was removed while it was written to")
         _write_all(file.descriptor, data)

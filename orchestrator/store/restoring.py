@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from orchestrator.domain.recovery import Told
 from orchestrator.domain.states import State
@@ -147,6 +147,13 @@ def unsent_items(tx: Tx, batch_id: int, after: int, limit: int) -> list[Unsent]:
 def register_journal(tx: Tx, name: str, host: str) -> None:
     """Note a journal file before anything is written to it."""
     tx.conn.execute(insert(t.journals).values(name=name, host=host, opened_at=tx.now))
+
+
+def replace_journals(tx: Tx, old: Sequence[str], new: Sequence[str], host: str) -> None:
+    """What was in the old files is in the new ones."""
+    tx.conn.execute(delete(t.journals).where(t.journals.c.name.in_(old)))
+    for name in new:
+        register_journal(tx, name, host)
 
 
 def registered_journals(tx: Tx) -> dict[str, tuple[str, int]]:

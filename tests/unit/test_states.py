@@ -32,7 +32,8 @@ def test_a_success_is_final() -> None:
 
 def test_leaving_an_end_is_only_a_decision() -> None:
     left = {event for (source, event) in TRANSITIONS if source in TERMINAL}
-    assert left == {Event.RETRY, Event.REVIVE}
+    assert left == {Event.RETRY, Event.REVIVE, Event.SUCCEED}
+    assert TRANSITIONS[State.FAILED, Event.SUCCEED] is State.SUCCEEDED, "late is not lost"
 
 
 def test_the_sets_of_states_fit() -> None:
