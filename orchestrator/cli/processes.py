@@ -72,18 +72,24 @@ def run(
 
 def _to_the_end(runtime: Runtime, batch: Batch, spec: Path) -> BatchStatus:
     """Have the processes running until the batch is settled."""
+    from dataclasses import replace
+
     from orchestrator.cli import following, starting
     from orchestrator.cli.output import say
+    from orchestrator.services import finishing
     from orchestrator.supervisor import connect
 
     starting.look_at_gates(runtime.context)
     starting.check_reachable(runtime.settings)
     with _let_go(runtime, batch, spec), connect(runtime.settings) as session:
         try:
-            return following.follow(runtime, batch, lambda seconds: _pause(session, seconds))
+            ended = following.follow(runtime, batch, lambda seconds: _pause(session, seconds))
         except KeyboardInterrupt:
             say("\nstopping after the current chunk…")
             raise
+    # The tick that closes a batch may not have come before its processes were stopped.
+    finishing.run_once(runtime.context)
+    return replace(ended, batch=following.read(runtime, batch).batch)
 
 
 def _pause(session: Session, seconds: float) -> None:

@@ -10,6 +10,7 @@ from orchestrator.domain.money import to_usd
 from orchestrator.domain.submission import NeedsPerson
 from orchestrator.errors import NeedsPersonError, UsageError
 from orchestrator.journal import Control, JournalWriter
+from orchestrator.services import finishing
 from orchestrator.services.context import Context
 from orchestrator.services.pricing import Estimate, estimate
 from orchestrator.store import batches, gates, lives, prices, steering
@@ -42,12 +43,14 @@ class RetryPlan:
 
 def pause(context: Context, journal: JournalWriter, batch: Batch) -> Steered:
     """Send nothing more, re-asks included; what was sent is still asked about."""
+    batch = _as_it_is(context, batch)
     _refuse_finished(batch, "pause")
     return _want(context, journal, batch, Wanted.PAUSED)
 
 
 def cancel(context: Context, journal: JournalWriter, batch: Batch) -> Steered:
     """Take back what was not sent. What was sent cannot be taken back, and is paid for."""
+    batch = _as_it_is(context, batch)
     _refuse_finished(batch, "cancel")
     return _want(context, journal, batch, Wanted.CANCELLED)
 
@@ -60,6 +63,7 @@ def resume(
     Raises UsageError for a finished batch or a budget below what is committed already,
     NeedsPersonError while an unreadable cost is not settled.
     """
+    batch = _as_it_is(context, batch)
     if batch.finished_at is not None and batch.wanted is Wanted.OPEN:
         raise _finished(batch, "resume")
     committed = batch.held_nanos + batch.actual_nanos + batch.assumed_nanos
@@ -154,6 +158,13 @@ def retry(context: Context, batch: Batch, plan: RetryPlan) -> Steered:
         batches.lock(tx, batch.id)
         retried = steering.retry(tx, batch.id, plan.items, actor=context.actor)
         return Steered(batches.get(tx, batch.id), retried)
+
+
+def _as_it_is(context: Context, batch: Batch) -> Batch:
+    """The batch, closed if it is at its end: no tick comes by while no worker runs."""
+    finishing.run_once(context)
+    with context.store.read() as tx:
+        return batches.get(tx, batch.id)
 
 
 def _refuse_finished(batch: Batch, verb: str) -> None:

@@ -95,8 +95,9 @@ class BatchStatus:
 
     def exit_code(self) -> int:
         """The code of docs/exit-codes.md for a command that ends here."""
-        if self.state is BatchState.BLOCKED and self.gate is not None:
-            return KINDS[self.gate.reason].exit_code
+        gate = self.gate
+        if self.state is BatchState.BLOCKED and gate is not None and not _passes(gate):
+            return KINDS[gate.reason].exit_code
         if self.needs_person or self.batch.stop_code is Stop.COST_UNREADABLE:
             return 5
         if self.state in (BatchState.PAUSED, BatchState.CANCELLING):
@@ -146,6 +147,11 @@ class BatchStatus:
         }
 
 
+def _passes(gate: Gate) -> bool:
+    """Whether waiting may open it."""
+    return gate.until is not None or KINDS[gate.reason].patient
+
+
 def iso(time_ms: int | None) -> str | None:
     """Milliseconds as ISO 8601 UTC."""
     if time_ms is None:
@@ -162,7 +168,7 @@ def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
             waiting.setdefault(item_state, {})[OTHER_KEY] = number
     account = context.account or ""
     closed = gates.closed(tx, batch.provider, account) if batch.finished_at is None else []
-    standing = [gate for gate in closed if gate.until is None and not KINDS[gate.reason].patient]
+    standing = [gate for gate in closed if not _passes(gate)]
     state = batch_state(
         wanted=batch.wanted,
         counts=counts,

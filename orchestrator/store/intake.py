@@ -6,7 +6,18 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, delete, exists, func, insert, or_, select, text, update
+from sqlalchemy import (
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)
 from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import State
@@ -257,14 +268,16 @@ def publish(
             )
             .values(state=State.WITHDRAWN, updated_at=tx.now)
         ).rowcount
+    sent = exists().where(_others(revision_id), _older.c.state != State.WITHDRAWN)
     tx.conn.execute(
         update(t.items)
         .where(
             c.batch_id == batch_id,
             c.seen_revision_id == revision_id,
             c.state == State.WITHDRAWN,
+            true() if resend_changed else ~sent,
         )
-        .values(state=State.PENDING, due_at=0, updated_at=tx.now)
+        .values(state=State.PENDING, error_code=None, due_at=0, updated_at=tx.now)
     )
     tx.conn.execute(
         update(t.revisions)

@@ -1,0 +1,162 @@
+"""pause, resume, cancel, retry and budgets, as a person types them while workers run."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.installation import Installation, until
+from tests.support.sandbox import Sandbox, sandbox
+
+PRICE = 0.0414
+
+
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with sandbox(tmp_path_factory.mktemp("provider"), "--median", "0.5") as running:
+        yield running
+
+
+@pytest.fixture
+def here(tmp_path: Path, provider: Sandbox) -> Installation:
+    provider.faults()
+    calm = {"ORCHESTRATOR_REQUESTS_PER_SECOND": "15", "ORCHESTRATOR_FLOWER_PORT": "0"}
+    return Installation(tmp_path, provider.base_url, calm)
+
+
+@contextmanager
+def up(here: Installation) -> Iterator[None]:
+    process = here.start("up")
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+def counts(here: Installation, batch: str) -> dict[str, int]:
+    found: dict[str, int] = here.status(batch)["counts"]  # type: ignore[assignment]
+    return {state: number for state, number in found.items() if number}
+
+
+def test_a_paused_batch_sends_nothing_until_it_is_resumed(
+    here: Installation, provider: Sandbox
+) -> None:
+    before = provider.charges
+    with up(here):
+        here.call("submit", here.prompts("halt.csv", 120))
+        until(lambda: provider.charges >= before + 4)
+        paused = here.call("pause", "halt")
+        assert paused.returncode == 0, paused.stderr
+        assert "in flight: $" in paused.stdout
+        watched = here.call("watch", "halt", "--exit-status")
+        assert watched.returncode == 5, "a person has to resume it"
+        bought = provider.charges
+        assert bought < before + 120
+        assert counts(here, "halt") == {
+            "pending": 120 - (bought - before),
+            "succeeded": bought - before,
+        }
+        assert here.status("halt")["state"] == "paused"
+        assert here.call("resume", "halt").returncode == 0
+        assert here.call("watch", "halt", "--exit-status").returncode == 0
+    assert provider.charges == before + 120
+
+
+def test_a_cancel_takes_back_what_was_not_sent(here: Installation, provider: Sandbox) -> None:
+    before = provider.charges
+    with up(here):
+        here.call("submit", here.prompts("axe.csv", 120))
+        until(lambda: provider.charges >= before + 4)
+        cancelled = json.loads(here.call("cancel", "axe", "--json").stdout)
+        assert cancelled["counts"]["withdrawn"] > 0
+        assert here.call("watch", "axe", "--exit-status").returncode == 0
+        bought = provider.charges - before
+        assert counts(here, "axe") == {"succeeded": bought, "withdrawn": 120 - bought}
+        assert here.call("submit", "axe.csv").returncode == 2, "cancelled: resume it first"
+        assert here.call("cancel", "axe").returncode == 2, "it is finished"
+        assert here.call("resume", "axe").returncode == 0
+        assert here.call("watch", "axe", "--exit-status").returncode == 0
+    assert counts(here, "axe") == {"succeeded": 120}
+    assert provider.charges == before + 120
+
+
+def test_retry_buys_anew_only_what_ended_badly(here: Installation, provider: Sandbox) -> None:
+    before = provider.charges
+    provider.faults({"on": "submit", "kind": "reject_422", "match": "take 3"})
+    assert here.call("run", here.prompts("again.csv", 6)).returncode == 1
+    assert counts(here, "again") == {"succeeded": 5, "rejected": 1}
+    assert provider.charges == before + 5
+    provider.faults()
+    nothing = here.call("retry", "again", "--where", "code=moderation")
+    assert nothing.returncode == 0
+    assert counts(here, "again") == {"succeeded": 5, "rejected": 1}
+    retried = here.call("retry", "again", "--where", "code=rejected")
+    assert "added cost: about $0.0414" in retried.stdout
+    assert here.call("run", "again.csv").returncode == 0
+    assert provider.charges == before + 6
+    (row,) = [row for row in here.results("again") if row["row_key"] == "r3"]
+    assert row["generation"] == 1
+    capped = here.call("retry", "again", "--max-generations", "1")
+    assert capped.returncode == 0
+    assert provider.charges == before + 6
+
+
+def test_the_specs_retries_answer_failures_that_the_provider_reports(
+    tmp_path: Path,
+) -> None:
+    with sandbox(tmp_path / "sandbox", "--median", "0.2", "--failure-rate", "0.5") as flaky:
+        here = Installation(tmp_path, flaky.base_url)
+        prompts = "\n".join(f"  - a red kite {i}" for i in range(8))
+        (tmp_path / "keen.yaml").write_text(f"retries: 9\nprompts:\n{prompts}\n")
+        done = here.call("run", "keen.yaml")
+        results = here.results("keen")
+        assert done.returncode == 0, [row["error_message"] for row in results]
+        purchases = sum(int(str(row["generation"])) + 1 for row in results)
+        assert purchases > 8
+        assert flaky.ledger()["posts"] == purchases
+        status = here.status("keen")
+        assert status["cost"]["held"] == "0"  # type: ignore[index]
+        paid = sum(float(str(row["cost_actual"] or 0)) for row in results)
+        assert paid == pytest.approx(float(str(flaky.ledger()["total"])))
+
+
+def test_a_spent_budget_goes_on_with_a_higher_one(here: Installation, provider: Sandbox) -> None:
+    before = provider.charges
+    spec = here.prompts("purse.csv", 6)
+    stopped = here.call("run", spec, "--budget", "0.1")
+    assert stopped.returncode == 4, stopped.stderr
+    assert provider.charges == before + 2
+    gate = here.status("purse")["gate"]
+    assert "resume" in gate["mend"]  # type: ignore[index]
+    low = here.call("resume", "purse", "--budget", "0.05")
+    assert low.returncode == 2
+    assert "0.0828" in low.stderr
+    assert here.call("resume", "purse", "--budget", "1").returncode == 0
+    assert here.call("run", spec).returncode == 0
+    assert provider.charges == before + 6
+    assert here.status("purse")["cost"]["budget"] == "1"  # type: ignore[index]
+
+
+def test_what_cannot_be_steered_is_refused_with_the_mend(
+    here: Installation, provider: Sandbox
+) -> None:
+    spec = here.prompts("two.csv", 2)
+    here.call("submit", spec, "--label", "a")
+    here.call("submit", spec, "--label", "b")
+    bare = here.call("pause", "two", "--json")
+    assert bare.returncode == 2
+    assert json.loads(bare.stderr)["error"]["code"] == "ambiguous_batch"
+    assert here.call("pause", "two@a").returncode == 0
+    assert here.call("pause", "two@c").returncode == 2
+    assert here.call("retry", "two@a", "--where", "color=red").returncode == 2
+    assert here.call("run", spec, "--label", "b").returncode == 0
+    finished = here.call("resume", "two@b")
+    assert finished.returncode == 2
+    assert "finished" in finished.stderr
+    assert here.call("run", spec, "--label", "a").returncode == 5, "paused is a person's wish"
