@@ -7,7 +7,7 @@ CODE := orchestrator workers tests batches
 OTHER_PYTHONS := python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test fast check bench format lock lock-check clean
+.PHONY: help setup demo run test fast check bench chaos format lock lock-check clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ check: $(READY) lock-check ## Format, lint, strict types, import direction, unus
 
 bench: $(READY) ## Measure ourselves; figures are ratios of one run
 	$(BIN)/python -m tests.benchmarks
+
+chaos: $(READY) ## Kill, stop, flush and lose everything, from a seed: make chaos ROWS=1000 SEED=7
+	$(BIN)/python -m tests.support.chaos --rows $(or $(ROWS),1000) $(if $(SEED),--seed $(SEED))
 
 format: $(READY) ## Format the code and sort its imports
 	$(BIN)/ruff format $(CODE)
