@@ -40,6 +40,12 @@ Label = Annotated[
 Budget = Annotated[
     str | None, typer.Option("--budget", metavar="USD", help="Send no row that could pass this.")
 ]
+MaxPrice = Annotated[
+    str | None,
+    typer.Option(
+        "--max-price", metavar="USD", help="Send no row that costs more, or of unknown price."
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before sending.")]
 Append = Annotated[
     bool, typer.Option("--append", help="Add rows although the batch knows none of them.")

@@ -12,6 +12,7 @@ from orchestrator.cli.options import (
     Json,
     KeepRemoved,
     Label,
+    MaxPrice,
     Name,
     Prune,
     ResendChanged,
@@ -42,6 +43,7 @@ def run(
     name: Name = None,
     label: Label = None,
     budget: Budget = None,
+    max_price: MaxPrice = None,
     yes: Yes = False,
     append: Append = False,
     prune: Prune = False,
@@ -57,7 +59,14 @@ def run(
     runtime = open_runtime()
     runtime.settings.require_api_key()
     wishes = taking.Wishes(
-        name, label, read_budget(budget), append, prune, keep_removed, resend_changed
+        name,
+        label,
+        read_budget(budget),
+        read_budget(max_price, "--max-price"),
+        append,
+        prune,
+        keep_removed,
+        resend_changed,
     )
     taken = taking.take(runtime, spec, wishes, ask=not yes)
     if taken is None:

@@ -13,6 +13,7 @@ from orchestrator.cli.options import (
     Json,
     KeepRemoved,
     Label,
+    MaxPrice,
     Name,
     Prune,
     ResendChanged,
@@ -123,6 +124,7 @@ def submit(
     name: Name = None,
     label: Label = None,
     budget: Budget = None,
+    max_price: MaxPrice = None,
     yes: Yes = False,
     append: Append = False,
     prune: Prune = False,
@@ -137,7 +139,14 @@ def submit(
 
     runtime = open_runtime()
     wishes = taking.Wishes(
-        name, label, read_budget(budget), append, prune, keep_removed, resend_changed
+        name,
+        label,
+        read_budget(budget),
+        read_budget(max_price, "--max-price"),
+        append,
+        prune,
+        keep_removed,
+        resend_changed,
     )
     taken = taking.take(runtime, spec, wishes, ask=not yes)
     if taken is None:
@@ -149,8 +158,8 @@ def submit(
     return following.watch(runtime, taken.batch)
 
 
-def read_budget(text: str | None) -> int | None:
-    """A budget in nano-dollars. Raises UsageError."""
+def read_budget(text: str | None, option: str = "--budget") -> int | None:
+    """An amount in nano-dollars. Raises UsageError."""
     from orchestrator.domain.money import AmountError, parse_amount
     from orchestrator.errors import UsageError
 
@@ -160,5 +169,5 @@ def read_budget(text: str | None) -> int | None:
         return parse_amount(text.removeprefix("$")).nanos
     except AmountError as error:
         raise UsageError(
-            f"--budget: {error}", mend="Give an amount in USD, such as 25.50."
+            f"{option}: {error}", mend="Give an amount in USD, such as 25.50."
         ) from None

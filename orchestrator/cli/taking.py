@@ -25,6 +25,7 @@ class Wishes:
     name: str | None
     label: str | None
     budget_nanos: int | None
+    max_price_nanos: int | None
     append: bool
     prune: bool
     keep_removed: bool
@@ -48,6 +49,7 @@ def take(runtime: Runtime, path: Path, wishes: Wishes, *, ask: bool) -> Taken | 
             keep_removed=wishes.keep_removed,
             resend_changed=wishes.resend_changed,
             retries=spec.header.retries,
+            max_price_nanos=wishes.max_price_nanos,
         )
 
     def confirm(proposal: Proposal) -> bool:

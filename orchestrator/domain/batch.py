@@ -20,6 +20,7 @@ class Stop(StrEnum):
     """Why a batch sends nothing more although a person wants it to; stored."""
 
     BUDGET = "budget"
+    MAX_PRICE = "max_price"
     COST_UNREADABLE = "cost_unreadable"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from orchestrator.domain import budget, isolation
 from orchestrator.domain.batch import Stop
 from orchestrator.domain.gate import KINDS, Probe
+from orchestrator.domain.money import to_usd
 from orchestrator.domain.states import State
 from orchestrator.services.context import Context
 from orchestrator.store import batches, claims, gates, prices, workers
@@ -71,6 +72,19 @@ def _row_may_try(gate: Gate, now: int) -> bool:
     return by_row and gate.probe_at is not None and gate.probe_at <= now
 
 
+def _classes(batch: Batch, book: dict[str, int]) -> list[str] | None:
+    """The price classes within the batch's highest price; None without one."""
+    most = batch.max_price_nanos
+    return None if most is None else [name for name, price in book.items() if price <= most]
+
+
+def _stop_for_price(tx: Tx, context: Context, batch: Batch) -> None:
+    if batch.max_price_nanos is None or not claims.next_items(tx, batch.id, 1):
+        return
+    message = f"the rows left cost more than {to_usd(batch.max_price_nanos)} USD, or nobody knows"
+    batches.stop(tx, batch.id, Stop.MAX_PRICE, message, actor=context.actor)
+
+
 def _next_chunk(
     tx: Tx,
     context: Context,
@@ -81,8 +95,13 @@ def _next_chunk(
     probe: bool,
 ) -> Chunk | None:
     """The batch's next rows that the budget allows, reserved; None where there are none."""
-    found = claims.next_items(tx, batch.id, size, account=context.account) if size > 0 else []
+    if size <= 0:
+        return None
+    found = claims.next_items(
+        tx, batch.id, size, account=context.account, price_classes=_classes(batch, book)
+    )
     if not found:
+        _stop_for_price(tx, context, batch)
         return None
     lapses = found[0].lapses
     found = [row for row in found if row.lapses == lapses][: isolation.chunk_limit(size, lapses)]
@@ -99,8 +118,8 @@ def _next_chunk(
             message = "the budget does not cover another row"
             batches.stop(tx, batch.id, Stop.BUDGET, message, actor=context.actor)
         return None
-    if batch.stop_code is Stop.BUDGET and any(row.state is State.PENDING for row in rows):
-        batches.clear_stop(tx, batch.id, Stop.BUDGET)
+    if batch.stop_code and any(row.state is State.PENDING for row in rows):
+        batches.clear_stop(tx, batch.id, batch.stop_code)
     chunk = Chunk(
         id=uuid.uuid4().hex,
         batch_id=batch.id,

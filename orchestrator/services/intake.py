@@ -42,6 +42,8 @@ class Options:
     keep_removed: bool = False
     resend_changed: bool = False
     retries: int = 0
+    max_price_nanos: int | None = None
+    """No row is sent that costs more, or whose price nobody knows; None keeps what there is."""
     wanted: Wanted = Wanted.OPEN
     """What is wanted of a batch that is new; anything but open means that it is being recovered."""
 
@@ -132,6 +134,7 @@ def _open_batch(context: Context, chosen: Options, token: str) -> Batch:
                 provider=context.provider,
                 budget_nanos=chosen.budget_nanos,
                 retries=chosen.retries,
+                max_price_nanos=chosen.max_price_nanos,
                 wanted=chosen.wanted,
             )
             if batch is not None:
@@ -324,4 +327,7 @@ def _publish(
         if budget is not None and budget != batch.budget_nanos:
             detail = f"budget set to {to_usd(budget)} USD"
             batches.set_budget(tx, batch.id, budget, actor=context.actor, detail=detail)
+        most = chosen.max_price_nanos
+        if most is not None and most != batch.max_price_nanos:
+            batches.set_max_price(tx, batch.id, most, actor=context.actor)
         return Taken(batches.get(tx, batch.id), proposal.difference, withdrawn, proposal.notes)

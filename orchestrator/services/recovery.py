@@ -6,6 +6,7 @@ database that came back older than the journal as well as one that is empty.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -27,6 +28,7 @@ from orchestrator.journal import Book, read_batch, written_now
 from orchestrator.services import finishing, intake
 from orchestrator.services.context import Context
 from orchestrator.store import batches, lives, prices, restoring, steering, workers
+from orchestrator.store import intake as store_intake
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
 from orchestrator.store.restoring import Unsent
@@ -98,19 +100,32 @@ def recover(
     report = Report(batch, damage=[str(one) for one in book.damage])
     missing = _missing_journals(context, directories)
     report.damage += [f"journal {file} of {host} is missing" for file, host in missing]
+    token = uuid.uuid4().hex
     for group in _grouped(book.submissions.values()):
         with context.store.write() as tx:
+            _lock(tx, batch, token)
             _merge_group(tx, context, batch, group, report)
     since = first_sent_after
     if since is None and report.damage:
         # Something may have been sent of which the record is lost: ask for it under its key.
         since = book.first_intent_at or batch.created_at
     if since is not None:
-        _assume_sent(context, batch, since, report)
+        _assume_sent(context, batch, since, report, token)
     finishing.run_once(context)
-    with context.store.read() as tx:
+    with context.store.write() as tx:
+        store_intake.unlock(tx, batch.id, token)
         report.batch = batches.get(tx, batch.id)
     return report
+
+
+def _lock(tx: Tx, batch: Batch, token: str) -> None:
+    """One at a time changes a batch's rows; renewed with each group."""
+    if not store_intake.lock(tx, batch.id, token):
+        raise UsageError(
+            f"another recover or submit of {batch.title} is under way",
+            mend="Wait for it to end, then recover again.",
+            code="busy",
+        )
 
 
 def _refuse_company(context: Context, directories: Sequence[Path]) -> None:
@@ -244,11 +259,12 @@ def _count(report: Report, state: State, person: NeedsPerson | None) -> None:
         report.ended += 1
 
 
-def _assume_sent(context: Context, batch: Batch, since: int, report: Report) -> None:
+def _assume_sent(context: Context, batch: Batch, since: int, report: Report, token: str) -> None:
     """Rows of which nothing is known may have been sent since: asked again under the same key."""
     after = -1
     while True:
         with context.store.write() as tx:
+            _lock(tx, batch, token)
             rows = restoring.unsent_items(tx, batch.id, after, GROUP)
             if not rows:
                 return

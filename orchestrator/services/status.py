@@ -79,6 +79,8 @@ class BatchStatus:
         title = self.batch.title
         if self.batch.stop_code is Stop.BUDGET:
             return f"`orchestrator resume {title} --budget USD` goes on with a higher one."
+        if self.batch.stop_code is Stop.MAX_PRICE:
+            return "Submit the same spec again with a higher --max-price."
         return f"`orchestrator resolve {title}` shows which; settle each with --charged."
 
     def person_mend(self, code: str) -> str:
@@ -102,7 +104,7 @@ class BatchStatus:
             return 5
         if self.state in (BatchState.PAUSED, BatchState.CANCELLING):
             return 5
-        if self.state is BatchState.BLOCKED and self.batch.stop_code is Stop.BUDGET:
+        if self.state is BatchState.BLOCKED and self.batch.stop_code is not None:
             return 4
         return 1 if self.unsuccessful else 0
 

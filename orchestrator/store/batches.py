@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, exists, func, insert, literal_column, select, text, update
 
 from orchestrator.domain.batch import Stop, Wanted
+from orchestrator.domain.money import to_usd
 from orchestrator.store import history
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Row, Tx, insert_ignoring
@@ -33,6 +34,7 @@ class Batch:
     stop_code: Stop | None
     stop_message: str | None
     retries: int
+    max_price_nanos: int | None
     columns: tuple[str, ...]
     created_at: int
     published_at: int | None
@@ -128,6 +130,7 @@ def create(
     provider: str,
     budget_nanos: int | None,
     retries: int = 0,
+    max_price_nanos: int | None = None,
     wanted: Wanted = Wanted.OPEN,
 ) -> Batch | None:
     """A new, empty batch; None where somebody else made it first."""
@@ -142,6 +145,7 @@ def create(
             wanted=wanted,
             budget_nanos=budget_nanos,
             retries=retries,
+            max_price_nanos=max_price_nanos,
             served_at=_least_served,
             columns="[]",
             created_at=tx.now,
@@ -179,6 +183,15 @@ def set_budget(tx: Tx, batch_id: int, budget_nanos: int, *, actor: str, detail: 
     )
     clear_stop(tx, batch_id, Stop.BUDGET)
     history.append(tx, actor, [Entry(batch_id, "budget", detail=detail)])
+
+
+def set_max_price(tx: Tx, batch_id: int, nanos: int, *, actor: str) -> None:
+    """A highest price of a row given by a person; a stop for it is looked at anew."""
+    tx.conn.execute(
+        update(t.batches).where(t.batches.c.id == batch_id).values(max_price_nanos=nanos)
+    )
+    clear_stop(tx, batch_id, Stop.MAX_PRICE)
+    history.append(tx, actor, [Entry(batch_id, "max price", detail=f"{to_usd(nanos)} USD")])
 
 
 def add_money(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -97,8 +97,19 @@ class Next(NamedTuple):
     lapses: int
 
 
-def next_items(tx: Tx, batch_id: int, limit: int, *, account: str | None = None) -> list[Next]:
-    """What may be sent now, in the batch's order; under `account` what was sent with its key."""
+def next_items(
+    tx: Tx,
+    batch_id: int,
+    limit: int,
+    *,
+    account: str | None = None,
+    price_classes: Collection[str] | None = None,
+) -> list[Next]:
+    """What may be sent now, in the batch's order.
+
+    `account`: what was sent before only if it was with this key. `price_classes`: what was not
+    sent before only if it is of one of these.
+    """
     c = t.items.c
     lapses = func.coalesce(t.submissions.c.lapses, 0)
     query = (
@@ -111,6 +122,8 @@ def next_items(tx: Tx, batch_id: int, limit: int, *, account: str | None = None)
     if account is not None:
         ours = or_(c.state == State.PENDING, t.submissions.c.account == account)
         query = query.where(ours)
+    if price_classes is not None:
+        query = query.where(or_(c.state == State.UNKNOWN, c.price_class.in_(price_classes)))
     return [
         Next(i, p, price, State(s), lapses) for i, p, price, s, lapses in tx.conn.execute(query)
     ]
@@ -208,6 +221,7 @@ def claim_items(
         [prices.get(item.price_class) for item, _ in fresh],
         free_nanos=batch.free_nanos,
         held_nanos=batch.held_nanos,
+        max_price=batch.max_price_nanos,
     )
     affordable = [
         (pair, hold) for pair, hold in zip(fresh, granted, strict=True) if hold is not None

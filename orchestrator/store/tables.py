@@ -89,6 +89,7 @@ class Batch(SQLModel, table=True):
     served_at: int = _big(default=0)
     weight: int = Field(default=1, sa_column_kwargs={"server_default": sql("1")})
     # How often a failure that the provider reports is bought anew without being asked.
+    max_price_nanos: int | None = _big(null=True)
     retries: int = Field(default=0, sa_column_kwargs={"server_default": sql("0")})
     created_at: int = _big()
     # Null while the first reading of its spec is not published: the batch is not there yet.

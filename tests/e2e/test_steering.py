@@ -143,6 +143,24 @@ def test_a_spent_budget_goes_on_with_a_higher_one(here: Installation, provider: 
     assert here.status("purse")["cost"]["budget"] == "1"  # type: ignore[index]
 
 
+def test_no_row_is_sent_above_a_highest_price_or_at_an_unknown_one(
+    here: Installation, provider: Sandbox
+) -> None:
+    before = provider.charges
+    rows = [["id", "prompt", "mode"], ["a", "dear kite", "pro"], ["b", "cheap kite", "std"]]
+    spec = here.write("cap.csv", rows)
+    unknown = here.call("run", spec, "--max-price", "0.05")
+    assert unknown.returncode == 4, unknown.stderr
+    assert provider.charges == before
+    assert here.status("cap")["gate"]["reason"] == "max_price"  # type: ignore[index]
+    assert here.call("run", spec, "--label", "teacher").returncode == 0
+    capped = here.call("run", spec, "--max-price", "0.05")
+    assert capped.returncode == 4
+    assert provider.charges == before + 3, "the dear row in front does not bar the cheap one"
+    assert here.call("run", spec, "--max-price", "100").returncode == 0
+    assert provider.charges == before + 4
+
+
 def test_what_cannot_be_steered_is_refused_with_the_mend(
     here: Installation, provider: Sandbox
 ) -> None:

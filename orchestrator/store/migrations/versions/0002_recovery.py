@@ -26,6 +26,12 @@ def upgrade() -> None:
         sa.Column("retries", sa.Integer(), server_default=sa.text("0"), nullable=False),
     )
     op.add_column(
+        "batches",
+        sa.Column(
+            "max_price_nanos", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
+    )
+    op.add_column(
         "submissions",
         sa.Column("lapses", sa.Integer(), server_default=sa.text("0"), nullable=False),
     )
