@@ -5,142 +5,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-import redis.asyncio
 
 from orchestrator.domain.batch import Wanted
 from orchestrator.domain.outcome import Detail, GateReason
 from orchestrator.domain.states import State
-from orchestrator.domain.submission import GateOrder, Policy
+from orchestrator.domain.submission import GateOrder
 from orchestrator.journal import Intent, JournalWriter, Outcome, OutcomeKind, Terminal, read
-from orchestrator.limits import RateLimiter
-from orchestrator.provider import ProviderClient, Timeouts
-from orchestrator.services import gatekeeping, intake, polling, submission
-from orchestrator.services.context import Context, Timing
-from orchestrator.services.desk import Desk
-from orchestrator.store import batches, claims, schema, views
+from orchestrator.services import gatekeeping, polling
+from orchestrator.store import batches, views
 from orchestrator.store import tables as t
-from orchestrator.store.batches import Batch
-from orchestrator.store.engine import Store
+from tests.support.shop import Shop, accept
 from tests.support.valkey import short_directory, valkey_server
-
-PROVIDER = "http://127.0.0.1:1/api/v1"
-Handler = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[str]:
     with short_directory() as place, valkey_server(place) as server:
         yield str(server.url)
-
-
-@dataclass
-class Shop:
-    """An installation whose provider is `answer`."""
-
-    folder: Path
-    broker: str
-    answer: Handler
-    retention: int = 86_400_000
-    ahead: float = 0.0
-    posts: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.store = Store(f"sqlite:///{self.folder / 'shop.db'}")
-        schema.upgrade(self.store)
-        self.journal = self.folder / "journal"
-        self.context = Context(
-            store=self.store,
-            provider=PROVIDER,
-            account="acc",
-            namespace="",
-            actor="tester",
-            policy=Policy(deadline=3_600_000, retention=self.retention),
-            timing=Timing(request=2_000, chunk_size=50),
-            max_in_flight=None,
-            presence=self.folder / "processes",
-        )
-
-    def submit(self, number: int, *, budget: int | None = None) -> Batch:
-        spec = self.folder / "shop.csv"
-        rows = "".join(f"r{i},a kettle {i}\n" for i in range(number))
-        spec.write_text(f"id,prompt\n{rows}")
-        options = intake.Options("shop", "default", budget_nanos=budget)
-        taken = intake.take_in(
-            self.context, spec, options=lambda _spec: options, confirm=lambda _proposal: True
-        )
-        return taken.batch
-
-    def due(self, batch: Batch) -> list[int]:
-        with self.store.read() as tx:
-            return [row[0] for row in claims.next_items(tx, batch.id, 100)]
-
-    def buy(self, item_ids: list[int], *, probe: bool = False) -> int:
-        return asyncio.run(
-            self._with_desk(lambda desk: submission.run_chunk(desk, "c", item_ids, probe=probe))
-        )
-
-    def poll(self, token: str) -> int:
-        return asyncio.run(self._with_desk(lambda desk: polling.run_chunk(desk, token)))
-
-    def probe(self) -> int:
-        return asyncio.run(self._with_desk(gatekeeping.probe_once))
-
-    async def _with_desk(self, work: Callable[[Desk], Coroutine[None, None, int]]) -> int:
-        async def count(request: httpx.Request) -> httpx.Response:
-            if request.method == "POST":
-                self.posts.append(request.headers["idempotency-key"])
-            return await self.answer(request)
-
-        client = ProviderClient(
-            base_url=PROVIDER,
-            api_key="mv_live_secret",
-            timeouts=Timeouts(connect=1, total=2),
-            transport=httpx.MockTransport(count),
-        )
-        server = redis.asyncio.Redis.from_url(self.broker)
-        await server.flushdb()
-        desk = Desk(
-            context=self.context,
-            account="acc",
-            owner="me",
-            client=client,
-            limiter=RateLimiter(server, account="acc", rate=None, burst=1),
-            journal=JournalWriter(self.journal),
-            wall=lambda: time.time() + self.ahead,
-            monotonic=time.monotonic,
-            jitter=lambda: 0.5,
-            turn=asyncio.Lock(),
-        )
-        try:
-            return await work(desk)
-        finally:
-            desk.journal.close()
-            await client.aclose()
-            await server.aclose()
-
-    def counts(self, batch: Batch) -> dict[State, int]:
-        with self.store.read() as tx:
-            return {state: n for state, n in views.counts(tx, batch.id).items() if n}
-
-
-async def accept(request: httpx.Request) -> httpx.Response:
-    """Every task is accepted, and done when asked about."""
-    shape = {"request_id": "req", "task_id": "task_1", "cost_estimate": 0.0414}
-    if request.method == "POST":
-        shape["task_id"] = "task_" + request.headers["idempotency-key"][:8]
-        return httpx.Response(200, json=shape | {"status": "queued"})
-    output = {"videos": [{"url": "https://x/1.mp4"}]}
-    shape["task_id"] = request.url.path.rpartition("/")[2]
-    return httpx.Response(
-        200, json=shape | {"status": "succeeded", "cost_actual": 0.0414, "output": output}
-    )
 
 
 @pytest.fixture

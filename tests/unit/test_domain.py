@@ -58,6 +58,17 @@ def test_without_a_budget_nothing_waits(prices: list[int | None]) -> None:
     assert granted == [price or 0 for price in prices]
 
 
+@given(PRICES, st.none() | st.integers(0, 500), st.integers(0, 100))
+def test_a_highest_price_bars_dearer_and_unknown_ones(
+    prices: list[int | None], free: int | None, most: int
+) -> None:
+    granted = budget.holds(prices, free_nanos=free, held_nanos=0, max_price=most)
+    for price, hold in zip(prices, granted, strict=True):
+        assert hold is None or (price is not None and hold == price <= most)
+    if free is None:
+        assert [hold is None for hold in granted] == [p is None or p > most for p in prices]
+
+
 @given(st.integers(0, 10**8), st.floats(0, 1, exclude_max=True))
 def test_polls_are_spaced_within_bounds(age: int, jitter: float) -> None:
     wait = cadence.next_poll(age, jitter)
