@@ -37,7 +37,7 @@ def run_once(context: Context, publish: Callable[[str, int], None]) -> int:
             leased = lives.lease_for_polling(
                 tx,
                 account=context.account,
-                until=tx.now + LEASE_MS + context.timing.request,
+                until=tx.now + context.timing.reserve,
                 horizon=tx.now + HORIZON_MS,
                 limit=CHUNK_SIZE,
                 token=token,
@@ -67,7 +67,8 @@ async def run_chunk(desk: Desk, token: str) -> int:
 
 def _held(desk: Desk, token: str) -> tuple[list[Stored], int]:
     with desk.context.store.write() as tx:
-        lives.own_poll_lease(tx, token, desk.owner)
+        until = tx.now + LEASE_MS + desk.context.timing.request
+        lives.own_poll_lease(tx, token, desk.owner, until=until)
         return lives.under_lease(tx, token), tx.now
 
 

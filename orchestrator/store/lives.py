@@ -279,9 +279,16 @@ def lease_for_polling(
     return len(ids)
 
 
-def own_poll_lease(tx: Tx, token: str, owner: str) -> None:
-    """The worker that starts a poll chunk puts its name on the lease, so its death is seen."""
-    tx.conn.execute(update(t.submissions).where(_S.lease_token == token).values(lease_owner=owner))
+def own_poll_lease(tx: Tx, token: str, owner: str, *, until: int) -> None:
+    """The worker that starts a poll chunk puts its name on the lease, so its death is seen.
+
+    Before, the lease is short: a message that gets lost must not keep its tasks waiting long.
+    """
+    tx.conn.execute(
+        update(t.submissions)
+        .where(_S.lease_token == token)
+        .values(lease_owner=owner, lease_until=until)
+    )
 
 
 def lapsed(tx: Tx, dead_owners: Sequence[str], limit: int = 500) -> list[Stored]:
