@@ -39,6 +39,7 @@ class Shop:
     ahead: float = 0.0
     posts: list[str] = field(default_factory=list)
     breaker: Breaker = field(default_factory=Breaker)
+    make_journal: Callable[[Path], JournalWriter] = JournalWriter
 
     def __post_init__(self) -> None:
         self.store = Store(f"sqlite:///{self.folder / 'shop.db'}")
@@ -72,7 +73,7 @@ class Shop:
 
     def buy(self, item_ids: list[int], *, probe: bool = False) -> int:
         return asyncio.run(
-            self._with_desk(lambda desk: submission.run_chunk(desk, "c", item_ids, probe=probe))
+            self.with_desk(lambda desk: submission.run_chunk(desk, "c", item_ids, probe=probe))
         )
 
     def poll(self, token: str, *, gate: str | None = None) -> int:
@@ -83,12 +84,12 @@ class Shop:
                 await desk.limiter.close(gate, None)
             return await polling.run_chunk(desk, token)
 
-        return asyncio.run(self._with_desk(work))
+        return asyncio.run(self.with_desk(work))
 
     def probe(self) -> int:
-        return asyncio.run(self._with_desk(gatekeeping.probe_once))
+        return asyncio.run(self.with_desk(gatekeeping.probe_once))
 
-    async def _with_desk(self, work: Callable[[Desk], Coroutine[None, None, int]]) -> int:
+    async def with_desk(self, work: Callable[[Desk], Coroutine[None, None, int]]) -> int:
         async def count(request: httpx.Request) -> httpx.Response:
             if request.method == "POST":
                 self.posts.append(request.headers["idempotency-key"])
@@ -108,7 +109,7 @@ class Shop:
             owner="me",
             client=client,
             limiter=RateLimiter(server, account="acc", rate=None, burst=1),
-            journal=JournalWriter(self.journal),
+            journal=self.make_journal(self.journal),
             wall=lambda: time.time() + self.ahead,
             monotonic=time.monotonic,
             jitter=lambda: 0.5,
