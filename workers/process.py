@@ -14,6 +14,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from celery import current_app
+from celery.concurrency import prefork
 from celery.signals import (
     worker_process_init,
     worker_process_shutdown,
@@ -82,19 +84,12 @@ def current() -> Process:
     return _process
 
 
-@worker_process_init.connect
-def _open(**_: object) -> None:
-    current()
-
-
-@worker_process_shutdown.connect
-def _close(**_: object) -> None:
-    if _process is not None and _process.pid == os.getpid():
-        _process.close()
-
-
 class SignOfLife(threading.Thread):
-    """Tells the database every few seconds that this worker is there, and how many it is."""
+    """Tells the database every few seconds that processes which take chunks are there.
+
+    In a pool's main process there is none: it forks again whenever a child has died, and a SQLite
+    that is forked in the middle of a write takes itself for locked for ever.
+    """
 
     def __init__(self, name: str, *, processes: int, submits: bool) -> None:
         super().__init__(daemon=True, name="sign-of-life")
@@ -104,33 +99,52 @@ class SignOfLife(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
-        runtime = open_runtime()
+        context = current().context
         while True:
             try:
-                with runtime.context.store.write() as tx:
+                with context.store.write() as tx:
                     if self.over.is_set():
                         workers.gone(tx, self._name)
                         return
                     workers.seen(tx, self._name, processes=self._processes, submits=self._submits)
             except OrchestratorError:
                 # The database is away; dispatch needs it too, so nobody is misled.
-                pass
+                if self.over.is_set():
+                    return
             self.over.wait(SIGN_OF_LIFE_SECONDS)
 
 
 _sign: SignOfLife | None = None
 
 
-@worker_ready.connect
-def _show_up(sender: Any, **_: object) -> None:
-    global _sign  # noqa: PLW0603 one worker, one sign
-    queues = {queue.name for queue in sender.task_consumer.queues}
+def _show_up(processes: int) -> None:
+    global _sign  # noqa: PLW0603 one process, one sign
+    consumed = current_app.amqp.queues.consume_from
     _sign = SignOfLife(
-        f"{sender.hostname}:{socket.gethostname()}:{os.getpid()}",
-        processes=sender.pool.num_processes,
-        submits=SUBMIT in queues,
+        f"{socket.gethostname()}:{os.getpid()}", processes=processes, submits=SUBMIT in consumed
     )
     _sign.start()
+
+
+@worker_process_init.connect
+def _open(**_: object) -> None:
+    current()
+    _show_up(1)
+
+
+@worker_ready.connect
+def _open_unforked(sender: Any, **_: object) -> None:
+    """The threads and solo pools have no processes of their own."""
+    if not isinstance(sender.pool, prefork.TaskPool):
+        current()
+        _show_up(sender.pool.num_processes)
+
+
+@worker_process_shutdown.connect
+def _close(**_: object) -> None:
+    _sign_off()
+    if _process is not None and _process.pid == os.getpid():
+        _process.close()
 
 
 @worker_shutting_down.connect

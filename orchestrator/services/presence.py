@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _SUFFIX = ".lock"
@@ -29,7 +29,15 @@ def announce(folder: Path) -> tuple[str, int]:
 
 def dead(folder: Path) -> list[str]:
     """Names whose process is gone."""
-    names = []
+    return [name for name, lives in _look(folder) if not lives]
+
+
+def living(folder: Path) -> list[str]:
+    """Names whose process is there."""
+    return [name for name, lives in _look(folder) if lives]
+
+
+def _look(folder: Path) -> Iterator[tuple[str, bool]]:
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -37,12 +45,12 @@ def dead(folder: Path) -> list[str]:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            names.append(path.stem)
+            lives = False
         except BlockingIOError:
-            pass
+            lives = True
         finally:
             os.close(descriptor)
-    return names
+        yield path.stem, lives
 
 
 def bury(folder: Path, names: Iterable[str]) -> None:

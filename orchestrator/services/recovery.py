@@ -6,6 +6,7 @@ database that came back older than the journal as well as one that is empty.
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ from orchestrator.domain.submission import (
 )
 from orchestrator.errors import NeedsPersonError, UsageError
 from orchestrator.journal import Book, read_batch, written_now
-from orchestrator.services import finishing, intake
+from orchestrator.services import finishing, intake, presence
 from orchestrator.services.context import Context
 from orchestrator.store import batches, lives, prices, restoring, steering, workers
 from orchestrator.store import intake as store_intake
@@ -130,7 +131,10 @@ def _lock(tx: Tx, batch: Batch, token: str) -> None:
 
 def _refuse_company(context: Context, directories: Sequence[Path]) -> None:
     with context.store.read() as tx:
-        alive = workers.alive(tx)
+        # Of this machine's processes the locks tell more than their last sign of life.
+        here = f"{socket.gethostname()}:"
+        alive = [name for name in workers.alive(tx) if not name.startswith(here)]
+    alive += presence.living(context.presence)
     busy = written_now(directories)
     if alive or busy:
         who = ", ".join(alive) or f"a process that writes {busy[0].name}"

@@ -57,6 +57,19 @@ def test_a_broker_killed_in_a_chunk_is_survived(here: Installation, provider: Sa
     assert provider.ledger()["charged_twice"] == 0
 
 
+def test_what_forks_never_opens_the_database(here: Installation, provider: Sandbox) -> None:
+    """A SQLite forked in the middle of a write takes itself for locked for ever."""
+    before = provider.charges
+    running = here.start("run", here.prompts("forks.csv", 12))
+    until(lambda: provider.charges >= before + 3)
+    worker = worker_pid(here)
+    opened = {os.readlink(link) for link in Path(f"/proc/{worker}/fd").iterdir()}
+    assert not [path for path in opened if "orchestrator.db" in path]
+    child = children_of(worker)[0]
+    assert any("orchestrator.db" in os.readlink(p) for p in Path(f"/proc/{child}/fd").iterdir())
+    running.communicate(timeout=150)
+
+
 def test_sigterm_records_the_running_chunk(here: Installation, provider: Sandbox) -> None:
     before = provider.charges
     up = here.start("up")
