@@ -63,10 +63,10 @@ def test_what_forks_never_opens_the_database(here: Installation, provider: Sandb
     running = here.start("run", here.prompts("forks.csv", 12))
     until(lambda: provider.charges >= before + 3)
     worker = worker_pid(here)
-    opened = {os.readlink(link) for link in Path(f"/proc/{worker}/fd").iterdir()}
+    opened = {str(link.readlink()) for link in Path(f"/proc/{worker}/fd").iterdir()}
     assert not [path for path in opened if "orchestrator.db" in path]
     child = children_of(worker)[0]
-    assert any("orchestrator.db" in os.readlink(p) for p in Path(f"/proc/{child}/fd").iterdir())
+    assert any("orchestrator.db" in str(p.readlink()) for p in Path(f"/proc/{child}/fd").iterdir())
     running.communicate(timeout=150)
 
 
