@@ -13,6 +13,7 @@ TICK_SECONDS = {
     "workers.finish": 1.0,
     "workers.rescue": 2.0,
     "workers.probe": 5.0,
+    "workers.progress": 2.0,
 }
 """Every tick is idempotent on the database, so doubled beats and late messages are harmless."""
 

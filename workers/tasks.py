@@ -6,11 +6,13 @@ from orchestrator.services import (
     dispatch,
     finishing,
     gatekeeping,
+    overview,
     polling,
     rescue,
     submission,
 )
 from orchestrator.store.claims import Chunk
+from workers import progress
 from workers.app import app
 from workers.config import POLL, SUBMIT
 from workers.process import current
@@ -60,6 +62,11 @@ def probe_tick() -> int:
     if process.context.account is None:
         return 0
     return process.run(gatekeeping.probe_once(process.desk))
+
+
+@app.task(name="workers.progress", send_events=False)
+def progress_tick() -> int:
+    return progress.send(overview.rows(current().context))
 
 
 def publish_submit(chunk: Chunk) -> None:

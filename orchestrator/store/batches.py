@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Select, exists, func, insert, literal_column, select, text, update
@@ -98,6 +99,20 @@ def all_batches(tx: Tx) -> list[Batch]:
     """Every batch, newest first."""
     query = select(*_FIELDS).where(_PUBLISHED).order_by(t.batches.c.id.desc())
     return [_batch(row) for row in tx.conn.execute(query)]
+
+
+def lively(tx: Tx, *, since: int) -> list[Batch]:
+    """Batches that are open, or ended after `since`."""
+    c = t.batches.c
+    query = select(*_FIELDS).where(_PUBLISHED, c.finished_at.is_(None) | (c.finished_at > since))
+    return [_batch(row) for row in tx.conn.execute(query.order_by(c.id))]
+
+
+def announced(tx: Tx, batch_ids: Sequence[int]) -> set[int]:
+    """Which of these batches have come to their end before."""
+    o = t.outbox.c
+    query = select(o.batch_id).where(o.batch_id.in_(batch_ids), o.kind == "batch.finished")
+    return set(tx.conn.execute(query.distinct()).scalars())
 
 
 def titles(tx: Tx) -> list[str]:

@@ -106,6 +106,22 @@ def test_flower_shows_labelled_chunks_to_who_may_see(here: Installation, provide
     chunks = [task for task in seen.json().values() if task["name"] == "workers.submit_chunk"]
     assert any(re.search(r"shown@default rows 1-5", task["args"]) for task in chunks)
     assert "red kite" not in seen.text
+
+    def batch_row() -> dict[str, object]:
+        tasks = httpx.get(f"{flower['url']}/api/tasks", auth=(user, password)).json()
+        found: dict[str, object] = tasks.get(row_id, {})
+        return found
+
+    (row_id,) = [key for key, task in seen.json().items() if task["name"].startswith("batch:")]
+    until(lambda: batch_row()["state"] == "SUCCESS")
+    assert batch_row()["name"] == "batch:shown@default"
+    assert batch_row()["args"] == "5/5 done"
+    assert json.loads(str(batch_row()["kwargs"]))["spent"] == "0.207"
+    here.prompts("shown.csv", 30)
+    assert here.call("submit", "shown.csv").returncode == 0
+    until(lambda: batch_row()["state"] == "PROGRESS")
+    until(lambda: batch_row()["state"] == "SUCCESS")
+    assert batch_row()["result"] == "30/30 done, $1.242"
     up.send_signal(signal.SIGINT)
     up.communicate(timeout=60)
 
