@@ -26,6 +26,7 @@ from orchestrator.domain.outcome import (
 )
 from orchestrator.domain.states import TERMINAL, State
 from orchestrator.domain.submission import Decision, GateOrder, after_poll, after_submit
+from orchestrator.errors import ServiceError
 from orchestrator.journal import Outcome, OutcomeKind, Record, Terminal
 from orchestrator.services import gatekeeping
 from orchestrator.services.desk import Desk
@@ -34,6 +35,8 @@ from orchestrator.store.engine import Tx
 from orchestrator.store.lives import Stored
 
 MOMENT_SECONDS = 0.1
+RETRY_SECONDS = 0.5
+"""Between two tries to commit while the database is away."""
 _BAD_ENDS = frozenset({State.FAILED, State.CANCELLED})
 
 
@@ -72,7 +75,10 @@ class Recorder:
         self._started = desk.monotonic()
         self._probe = probe
         self._queue: asyncio.Queue[tuple[int, Answer] | None] = asyncio.Queue()
+        self._journalled: list[Decided] | None = None
         self.recorded = 0
+        self.stalled = False
+        """What was answered cannot be recorded now: nothing more may be sent."""
 
     def put(self, submission_id: int, answer: Answer) -> None:
         self._queue.put_nowait((submission_id, answer))
@@ -92,7 +98,7 @@ class Recorder:
         while not done:
             group, done = await self._next_group()
             if group:
-                kept = await asyncio.to_thread(self._write, group)
+                kept = await self._write_out(group)
                 self.recorded += len(kept)
                 orders = [decision.gate for _, decision, _ in kept if decision.gate]
                 await gatekeeping.mirror(self._desk, orders)
@@ -111,8 +117,41 @@ class Recorder:
             return group, False
         return group, True
 
+    async def _write_out(self, group: Sequence[tuple[int, Answer]]) -> list[Decided]:
+        """Record a group, however long the database is away, as long as the lease may hold."""
+        while True:
+            try:
+                kept = await asyncio.to_thread(self._write, group)
+            except BaseException as error:
+                self.stalled = True
+                elapsed = self._desk.monotonic() - self._started
+                lost = elapsed * 1000 > self._desk.context.timing.lease
+                if lost or not (isinstance(error, ServiceError) and error.code == "database"):
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self.stalled = False
+                return kept
+
     def _write(self, group: Sequence[tuple[int, Answer]]) -> list[Decided]:
-        """Journal and commit one group; answers whose lease was lost are dropped."""
+        """Journal and commit one group; answers whose lease was lost are dropped.
+
+        Called again for the same group it only commits: the journal has it already.
+        """
+        desk = self._desk
+        if self._journalled is None:
+            self._journalled = self._journal(group)
+        decided = self._journalled
+        with desk.context.store.write() as tx:
+            ours = lives.still_leased(tx, self._token, [stored.id for stored, _, _ in decided])
+            kept = [entry for entry in decided if entry[0].id in ours]
+            lives.record(tx, [entry[:2] for entry in kept], actor=desk.context.actor)
+            self._follow(tx, kept)
+        self._journalled = None
+        return kept
+
+    def _journal(self, group: Sequence[tuple[int, Answer]]) -> list[Decided]:
+        """Decide what each answer means, and have it on the disk."""
         desk = self._desk
         now = self._now + round((desk.monotonic() - self._started) * 1000)
         passed = self._last_accepted(group)
@@ -121,12 +160,7 @@ class Recorder:
             for stored, answer in ((self._held[key], answer) for key, answer in group)
         ]
         desk.journal.append([record for entry in decided for record in _records(now, *entry)])
-        with desk.context.store.write() as tx:
-            ours = lives.still_leased(tx, self._token, [stored.id for stored, _, _ in decided])
-            kept = [entry for entry in decided if entry[0].id in ours]
-            lives.record(tx, [entry[:2] for entry in kept], actor=desk.context.actor)
-            self._follow(tx, kept)
-        return kept
+        return decided
 
     def _last_accepted(self, group: Sequence[tuple[int, Answer]]) -> int | None:
         """When the account last bought something; only a row that meets a gate again asks."""

