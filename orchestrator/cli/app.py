@@ -19,6 +19,7 @@ from orchestrator.cli import (
     journal,
     mending,
     processes,
+    results,
     sandbox,
     specs,
     steering,
@@ -38,7 +39,7 @@ app = typer.Typer(
     "price.",
     epilog="Example: orchestrator run prompts.csv --budget 50",
 )
-for part in (specs, processes, batches, steering, mending, doctor):
+for part in (specs, processes, batches, results, steering, mending, doctor):
     part.register(app)
 app.add_typer(database.app, name="db")
 app.add_typer(journal.app, name="journal")

@@ -1,35 +1,22 @@
-"""batches, status, watch, results, history: looking at what is there."""
+"""batches, status, watch, history: looking at what is there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
-from enum import StrEnum
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.options import BatchName, Json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from orchestrator.store.views import HistoryLine, Purchase, Result
-
-
-class Format(StrEnum):
-    TABLE = "table"
-    CSV = "csv"
-    JSONL = "jsonl"
-    JSON = "json"
 
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: orchestrator batches --json")(batches)
     app.command(epilog="Example: orchestrator status launch@default --json")(status)
     app.command(epilog="Example: orchestrator watch launch")(watch)
-    app.command(epilog="Example: orchestrator results launch --format csv -o results.csv")(results)
     app.command(epilog="Example: orchestrator history launch rain-01")(history)
 
 
@@ -84,96 +71,6 @@ def watch(
     runtime = open_runtime(create=False)
     code = following.watch(runtime, find_batch(runtime.context, batch))
     return code if exit_status else 0
-
-
-def results(
-    batch: BatchName,
-    form: Annotated[
-        Format | None, typer.Option("--format", help="Default: a table on a terminal, else csv.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write to this file.")
-    ] = None,
-    failed: Annotated[
-        bool, typer.Option("--failed", help="Only items that have not succeeded.")
-    ] = False,
-    json: Json = False,
-) -> int:
-    """Print every item with its state, URLs, cost and, where it failed, why."""
-    from orchestrator.cli.finding import find_batch
-    from orchestrator.cli.output import on_terminal, plural, say
-    from orchestrator.runtime import open_runtime
-    from orchestrator.store import views
-
-    runtime = open_runtime(create=False)
-    found = find_batch(runtime.context, batch)
-    chosen = form or (Format.JSON if json else None)
-    if chosen is None:
-        chosen = Format.TABLE if on_terminal() and output is None else Format.CSV
-    written = 0
-
-    def counted(rows: Iterable[Result]) -> Iterator[Result]:
-        nonlocal written
-        for row in rows:
-            written += 1
-            yield row
-
-    with runtime.context.store.read() as tx, _target(output) as target:
-        rows = counted(views.results(tx, found.id, failed_only=failed))
-        _write(rows, chosen, found.columns, target)
-    if output is not None:
-        say(f"wrote {plural(written, 'row')} to {output}")
-    return 0
-
-
-@contextmanager
-def _target(output: Path | None) -> Iterator[IO[str]]:
-    """Standard output, or a file that appears only when it is whole. Raises UsageError."""
-    import os
-    import sys
-
-    from orchestrator.errors import UsageError
-
-    if output is None:
-        yield sys.stdout
-        return
-    draft = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8", newline="") as target:
-            yield target
-        draft.replace(output)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise UsageError(
-            f"{output} cannot be written: {error.strerror}", mend="Choose another file with -o."
-        ) from None
-
-
-def _write(rows: Iterable[Result], form: Format, columns: Sequence[str], target: IO[str]) -> None:
-    import csv
-    import json
-
-    from orchestrator.cli import screen
-    from orchestrator.cli.output import console
-    from orchestrator.cli.rows import as_cells, as_json, header
-
-    match form:
-        case Format.TABLE:
-            console().print(screen.results_table(list(rows)))
-        case Format.CSV:
-            writer = csv.writer(target, lineterminator="\n")
-            writer.writerow(header(columns))
-            writer.writerows(as_cells(row, columns) for row in rows)
-        case Format.JSONL:
-            for row in rows:
-                target.write(json.dumps(as_json(row, columns), ensure_ascii=False) + "\n")
-        case Format.JSON:
-            separator = "["
-            for row in rows:
-                text = json.dumps(as_json(row, columns), ensure_ascii=False)
-                target.write(f"{separator}{text}")
-                separator = ",\n"
-            target.write("[]\n" if separator == "[" else "]\n")
 
 
 def history(

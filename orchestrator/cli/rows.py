@@ -5,25 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.domain.money import to_usd_or_none
+from orchestrator.domain.results import COLUMNS
 from orchestrator.store.views import Result
-
-COLUMNS = (
-    "position",
-    "row_key",
-    "state",
-    "needs_person",
-    "task_id",
-    "request_id",
-    "idempotency_key",
-    "generation",
-    "cost_estimate",
-    "cost_actual",
-    "cost_assumed",
-    "video_urls",
-    "video_path",
-    "error_code",
-    "error_message",
-)
 
 
 def as_json(result: Result, own_columns: Sequence[str]) -> dict[str, object]:
@@ -49,11 +32,11 @@ def as_json(result: Result, own_columns: Sequence[str]) -> dict[str, object]:
     }
 
 
-def as_cells(result: Result, own_columns: Sequence[str]) -> list[str]:
-    """The same for CSV: absent values empty, URLs separated by spaces."""
+def as_cells(result: Result, own_columns: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """These columns for CSV: absent values empty, URLs separated by spaces."""
     values = as_json(result, own_columns)
     values["video_urls"] = " ".join(result.video_urls)
-    return ["" if value is None else str(value) for value in values.values()]
+    return ["" if (value := values[name]) is None else str(value) for name in columns]
 
 
 def header(own_columns: Sequence[str]) -> list[str]:

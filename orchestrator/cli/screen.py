@@ -75,6 +75,7 @@ def batch_screen(
     for state, code, message, number in failed[:5]:
         label = state if code == state else f"{state} {code}"
         parts.append(Text.assemble((f"  {number:>5,} {label}", "red"), f"  {message[:200]}"))
+        parts.append(Text(f"        {now.failure_mend(code)}", style="dim"))
     return Group(*parts)
 
 
@@ -120,6 +121,10 @@ def _money(now: BatchStatus) -> Text:
     parts = [f"spent {dollars(now.cost_nanos)}", f"held {dollars(batch.held_nanos)}"]
     if batch.assumed_nanos:
         parts.append(f"of it assumed {dollars(batch.assumed_nanos)}")
+    if not now.settled:
+        projected = now.projected
+        more = "" if projected.known else " and more"
+        parts.append(f"projected {dollars(projected.low)}{more}")
     if batch.budget_nanos is not None:
         parts.append(f"budget {dollars(batch.budget_nanos)}")
     return Text("  " + " · ".join(parts))

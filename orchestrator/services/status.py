@@ -10,7 +10,8 @@ from orchestrator.domain.gate import KINDS
 from orchestrator.domain.money import to_usd, to_usd_or_none
 from orchestrator.domain.states import IN_FLIGHT, OPEN, POLLED, State
 from orchestrator.services.context import Context
-from orchestrator.store import gates, views
+from orchestrator.services.pricing import Estimate, estimate
+from orchestrator.store import gates, prices, views
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
 from orchestrator.store.gates import Gate
@@ -30,6 +31,8 @@ class BatchStatus:
     gate: Gate | None
     moving: int
     """Items that something may still become of without a person."""
+    unsent: Estimate
+    """What the items that are still to be sent will cost, as far as their prices are known."""
 
     @property
     def total(self) -> int:
@@ -53,6 +56,17 @@ class BatchStatus:
     def cost_nanos(self) -> int:
         """What the batch has cost so far, as far as it is settled."""
         return self.batch.actual_nanos + self.batch.assumed_nanos
+
+    @property
+    def projected(self) -> Estimate:
+        """What the batch will have cost at its end, if each item costs what its class did."""
+        sure = self.cost_nanos + self.batch.held_nanos
+        high = None if self.unsent.high is None else sure + self.unsent.high
+        return Estimate(sure + self.unsent.low, high)
+
+    def failure_mend(self, code: str) -> str:
+        """What buys anew the items that ended with this code."""
+        return f"orchestrator retry {self.batch.title} --where code={code}"
 
     @property
     def settled(self) -> bool:
@@ -185,4 +199,6 @@ def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
     gate = next(iter(standing or closed), None)
     barred = {key: sum(codes.values()) for key, codes in waiting.items()}
     moving = sum(counts[key] - barred.get(key, 0) for key in (State.SUBMITTING, *POLLED))
-    return BatchStatus(batch, state, counts, by_code, gate, moving)
+    left = {} if batch.finished_at else views.unsent_by_class(tx, batch.id)
+    unsent = estimate(left, prices.known(tx, batch.provider) if left else {})
+    return BatchStatus(batch, state, counts, by_code, gate, moving, unsent)

@@ -34,7 +34,7 @@ class CsvFile:
     @property
     def columns(self) -> tuple[str, ...]:
         """The named ones, as written."""
-        return tuple(name for name in self.head.columns if name)
+        return tuple(name for name in self.head.columns[self.head.skipped :] if name)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -99,9 +99,10 @@ def _draft(
         if name is not None and cell and not cell.isspace()
     }
     problems: tuple[Problem, ...] = ()
-    source = dict(zip(head.columns, cells, strict=False))
+    own = head.columns[head.skipped :]
+    source = dict(zip(own, cells[head.skipped :], strict=False))
     if len(cells) < len(head.columns):
-        source = dict.fromkeys(head.columns, "") | source
+        source = dict.fromkeys(own, "") | source
     if len(cells) > len(head.columns) or "" in source:
         problems = _strays(path, head, line, cells)
         source.pop("", None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.domain.models import models, shown, suggestion
+from orchestrator.domain.results import COLUMNS
 from orchestrator.errors import Problem, SpecError
 from orchestrator.spec.files import opened
 
@@ -29,6 +30,8 @@ class CsvHeader:
     line: int
     problems: tuple[Problem, ...]
     unwritable: frozenset[str]
+    skipped: int = 0
+    """Leading columns that are passed over: the file is the results of an earlier batch."""
 
 
 def known_columns() -> tuple[str, ...]:
@@ -84,10 +87,11 @@ def _folded(cell: str) -> str:
 
 def _described(path: Path, delimiter: str, cells: list[str], line: int) -> CsvHeader:
     known = known_columns()
-    names: list[str | None] = []
+    skipped = _result_columns(cells)
+    names: list[str | None] = [None] * skipped
     problems: list[Problem] = []
     misspelt: set[str] = set()
-    for column, cell in enumerate(cells, start=1):
+    for column, cell in enumerate(cells[skipped:], start=skipped + 1):
         name = _folded(cell)
         if not name:
             names.append(None)
@@ -113,7 +117,14 @@ def _described(path: Path, delimiter: str, cells: list[str], line: int) -> CsvHe
         line=line,
         problems=tuple(problems),
         unwritable=missing,
+        skipped=skipped,
     )
+
+
+def _result_columns(cells: list[str]) -> int:
+    """How many columns are those of `results`; 0 where the file is no such export."""
+    begin = [_folded(cell) for cell in cells[: len(COLUMNS)]]
+    return len(COLUMNS) if begin == list(COLUMNS) else 0
 
 
 def _unknown(path: Path, line: int, column: int, cell: str, meant: str | None) -> Problem:

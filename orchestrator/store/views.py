@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import func, literal_column, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import State
@@ -101,6 +101,22 @@ def sent_with_other_key(tx: Tx, batch_id: int, account: str) -> dict[State, int]
     return {State(state): number for state, number in tx.conn.execute(query)}
 
 
+def unsent_by_class(tx: Tx, batch_id: int) -> dict[str, int]:
+    """Price class -> number of items that are still to be sent for the first time."""
+    c = t.items.c
+    query = (
+        select(c.price_class, func.count())
+        .where(
+            c.batch_id == batch_id,
+            literal_column(f"items.{t.CLAIMABLE}"),
+            c.state == State.PENDING,
+            _PUBLISHED,
+        )
+        .group_by(c.price_class)
+    )
+    return {price_class: number for price_class, number in tx.conn.execute(query)}
+
+
 def failures(tx: Tx, batch_id: int) -> list[tuple[str, str, str, int]]:
     """(state, code, an example message, number) of items that ended without success."""
     c = t.items.c
@@ -118,11 +134,23 @@ def failures(tx: Tx, batch_id: int) -> list[tuple[str, str, str, int]]:
     return [(s, code, message or "", n) for s, code, message, n in tx.conn.execute(query)]
 
 
-def results(tx: Tx, batch_id: int, *, failed_only: bool = False) -> Iterator[Result]:
-    """Every item in the batch's order, read page by page."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which items are wanted; what is empty does not choose."""
+
+    failed_only: bool = False
+    states: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+
+
+EVERYTHING = Choice()
+
+
+def results(tx: Tx, batch_id: int, choice: Choice = EVERYTHING) -> Iterator[Result]:
+    """The items in the batch's order, read page by page."""
     after = -1
     while True:
-        page = _results_page(tx, batch_id, after, failed_only)
+        page = _results_page(tx, batch_id, after, choice)
         yield from page
         if len(page) < _PAGE:
             return
@@ -142,10 +170,20 @@ def result_at(tx: Tx, batch_id: int, position: int) -> list[Result]:
     return _fetch(tx, (c.batch_id == batch_id) & (c.position == position))
 
 
-def _results_page(tx: Tx, batch_id: int, after: int, failed_only: bool) -> list[Result]:
-    where = (t.items.c.batch_id == batch_id) & (t.items.c.position > after)
-    if failed_only:
-        where &= t.items.c.state.not_in([State.SUCCEEDED, State.WITHDRAWN])
+def _results_page(tx: Tx, batch_id: int, after: int, choice: Choice) -> list[Result]:
+    c = t.items.c
+    where = (c.batch_id == batch_id) & (c.position > after)
+    if choice.failed_only:
+        where &= c.state.not_in([State.SUCCEEDED, State.WITHDRAWN])
+    if choice.states:
+        where &= c.state.in_(choice.states)
+    if choice.codes:
+        s = t.submissions.c
+        where &= or_(
+            c.error_code.in_(choice.codes),
+            s.error_code.in_(choice.codes),
+            s.needs_person.in_(choice.codes),
+        )
     return _fetch(tx, where, limit=_PAGE)
 
 

@@ -92,6 +92,12 @@ def test_retry_buys_anew_only_what_ended_badly(here: Installation, provider: San
     assert here.call("run", here.prompts("again.csv", 6)).returncode == 1
     assert counts(here, "again") == {"succeeded": 5, "rejected": 1}
     assert provider.charges == before + 5
+    here.call("results", "again", "--failed", "--format", "csv", "-o", "failed.csv")
+    planned = json.loads(here.call("plan", "failed.csv", "--name", "again", "--json").stdout)
+    assert (planned["rows"], planned["known"], planned["new"]) == (1, 1, 0)
+    few = here.call("results", "again", "--where", "code=rejected", "--columns", "row_key,state")
+    assert few.stdout == "row_key,state\nr3,rejected\n"
+    assert here.call("results", "again", "--columns", "sate").returncode == 2
     provider.faults()
     nothing = here.call("retry", "again", "--where", "code=moderation")
     assert nothing.returncode == 0

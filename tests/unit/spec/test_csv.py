@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.domain.results import COLUMNS
 from orchestrator.errors import SpecError
 from orchestrator.spec.csv_header import MAX_CELL
 from tests.unit.spec.reading import Read, Reader
@@ -47,6 +48,23 @@ def test_every_column_reaches_the_input(read: Reader) -> None:
         "camera_control": {"type": "simple", "zoom": 1.5},
     }
     assert found.inputs[1]["image_url"] == "https://a.b/d.png"
+
+
+def test_exported_results_are_a_spec_of_the_same_rows(read: Reader) -> None:
+    plain = read("id,prompt,duration\nr1,A cat,10\n,A dog,\n")
+    head = ",".join(COLUMNS)
+    told = ",".join(["1", "r1", "failed", *[""] * 10, "moderation", "no"])
+    again = read(f"{head},id,prompt,duration\n{told},r1,A cat,10\n{told},,A dog,\n")
+    assert again.problems == []
+    assert [(r.row_key, r.digest) for r in again.rows] == [
+        (r.row_key, r.digest) for r in plain.rows
+    ]
+    assert again.spec.columns == ("id", "prompt", "duration")
+    assert dict(again.rows[0].source) == dict(plain.rows[0].source)
+
+
+def test_a_column_named_like_a_result_is_unknown_elsewhere(read: Reader) -> None:
+    assert [told[3] for told in read("prompt,state\nA cat,x\n").told] == ["is not a known column"]
 
 
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])

@@ -1,0 +1,180 @@
+"""results: every item of a batch, as a table or for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.options import BatchName, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.store.views import Choice, Result
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    CSV = "csv"
+    JSONL = "jsonl"
+    JSON = "json"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: orchestrator results launch --format csv -o results.csv")(results)
+
+
+def results(
+    batch: BatchName,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="Default: a table on a terminal, else csv.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write to this file.")
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only items that have not succeeded.")
+    ] = False,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="state=…", help="Only this state or code; repeatable."),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="A,B", help="Only these columns.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Print every item with its state, URLs, cost and, where it failed, why."""
+    from orchestrator.cli.finding import find_batch
+    from orchestrator.cli.output import on_terminal, plural, say
+    from orchestrator.runtime import open_runtime
+    from orchestrator.store import views
+
+    runtime = open_runtime(create=False)
+    found = find_batch(runtime.context, batch)
+    chosen = form or (Format.JSON if json else None)
+    if chosen is None:
+        chosen = Format.TABLE if on_terminal() and output is None else Format.CSV
+    written = 0
+
+    def counted(rows: Iterable[Result]) -> Iterator[Result]:
+        nonlocal written
+        for row in rows:
+            written += 1
+            yield row
+
+    choice = _choice(where or [], failed=failed)
+    shown = _shown(columns, found.columns)
+    with runtime.context.store.read() as tx, _target(output) as target:
+        rows = counted(views.results(tx, found.id, choice))
+        _write(rows, chosen, found.columns, shown, target)
+    if output is not None:
+        say(f"wrote {plural(written, 'row')} to {output}")
+    return 0
+
+
+@contextmanager
+def _target(output: Path | None) -> Iterator[IO[str]]:
+    """Standard output, or a file that appears only when it is whole. Raises UsageError."""
+    import os
+    import sys
+
+    from orchestrator.errors import UsageError
+
+    if output is None:
+        yield sys.stdout
+        return
+    draft = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        with draft.open("w", encoding="utf-8", newline="") as target:
+            yield target
+        draft.replace(output)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise UsageError(
+            f"{output} cannot be written: {error.strerror}", mend="Choose another file with -o."
+        ) from None
+
+
+def _write(
+    rows: Iterable[Result],
+    form: Format,
+    own: Sequence[str],
+    columns: Sequence[str],
+    target: IO[str],
+) -> None:
+    import csv
+    import json
+
+    from orchestrator.cli import screen
+    from orchestrator.cli.output import console
+    from orchestrator.cli.rows import as_cells, as_json
+
+    def shape(row: Result) -> str:
+        whole = as_json(row, own)
+        return json.dumps({name: whole[name] for name in columns}, ensure_ascii=False)
+
+    match form:
+        case Format.TABLE:
+            console().print(screen.results_table(list(rows)))
+        case Format.CSV:
+            writer = csv.writer(target, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(as_cells(row, own, columns) for row in rows)
+        case Format.JSONL:
+            for row in rows:
+                target.write(shape(row) + "\n")
+        case Format.JSON:
+            separator = "["
+            for row in rows:
+                target.write(f"{separator}{shape(row)}")
+                separator = ",\n"
+            target.write("[]\n" if separator == "[" else "]\n")
+
+
+def _choice(where: Sequence[str], *, failed: bool) -> Choice:
+    """What `--failed` and `--where state=…`, `--where code=…` ask for. Raises UsageError."""
+    from orchestrator.domain.states import State
+    from orchestrator.errors import UsageError
+    from orchestrator.store.views import Choice
+
+    states: list[str] = []
+    codes: list[str] = []
+    for text in where:
+        name, _, value = text.partition("=")
+        values = [part for part in value.split(",") if part]
+        if name not in {"state", "code"} or not values:
+            raise UsageError(
+                f"--where {text!r} is not a condition that results knows",
+                mend="Write --where state=failed, or --where code=moderation.",
+            )
+        (states if name == "state" else codes).extend(values)
+    unknown = [state for state in states if state not in set(State)]
+    if unknown:
+        raise UsageError(
+            f"there is no state {unknown[0]!r}", mend=f"The states are {', '.join(State)}."
+        )
+    return Choice(failed, tuple(states), tuple(codes))
+
+
+def _shown(columns: str | None, own: Sequence[str]) -> list[str]:
+    """The columns to print, in the order asked for. Raises UsageError for one that is not there."""
+    from orchestrator.cli.rows import header
+    from orchestrator.domain.models import suggestion
+    from orchestrator.errors import UsageError
+
+    known = header(own)
+    if columns is None:
+        return known
+    wanted = [name.strip() for name in columns.split(",") if name.strip()]
+    for name in wanted:
+        if name not in known:
+            meant = suggestion(name, known)
+            mend = f"Did you mean {meant}?" if meant else f"There are {', '.join(known)}."
+            raise UsageError(f"there is no column {name!r}", mend=mend)
+    return wanted
