@@ -114,7 +114,7 @@ def unsent_by_class(tx: Tx, batch_id: int) -> dict[str, int]:
         )
         .group_by(c.price_class)
     )
-    return {price_class: number for price_class, number in tx.conn.execute(query)}
+    return {row.price_class: row[1] for row in tx.conn.execute(query)}
 
 
 def failures(tx: Tx, batch_id: int) -> list[tuple[str, str, str, int]]:
