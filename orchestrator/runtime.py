@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from orchestrator.journal import JournalWriter
     from orchestrator.provider import ProviderClient
     from orchestrator.services.desk import Desk
+    from orchestrator.services.notifying import Deliver
     from orchestrator.services.reconciling import Asker
 
 
@@ -159,6 +160,20 @@ def make_asker(settings: Settings) -> Asker:
         ),
         spacing=1 / rate if rate else 0.0,
     )
+
+
+def make_targets(settings: Settings) -> list[Deliver]:
+    """Whom to tell of events."""
+    from orchestrator.notify import Command, Webhook
+
+    targets: list[Deliver] = []
+    if settings.webhook_url and settings.webhook_secret:
+        secret = settings.webhook_secret.get_secret_value()
+        hook = Webhook(settings.webhook_url, secret, allow_private=settings.webhook_allow_private)
+        targets.append(hook.deliver)
+    if settings.notify_command:
+        targets.append(Command(settings.notify_command).deliver)
+    return targets
 
 
 def _client(settings: Settings) -> ProviderClient:

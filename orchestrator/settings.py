@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import getpass
 import hashlib
+import ipaddress
 import json
 import os
 import re
@@ -100,6 +103,12 @@ class Settings(BaseSettings):
     worker_processes: int = Field(2, validation_alias="ORCHESTRATOR_WORKER_PROCESSES", ge=1, le=64)
     flower_port: int = Field(5555, validation_alias="ORCHESTRATOR_FLOWER_PORT", ge=0, le=65535)
     flower_basic_auth: SecretStr | None = Field(None, validation_alias="FLOWER_BASIC_AUTH")
+    webhook_url: str | None = Field(None, validation_alias="ORCHESTRATOR_WEBHOOK_URL")
+    webhook_secret: SecretStr | None = Field(None, validation_alias="ORCHESTRATOR_WEBHOOK_SECRET")
+    webhook_allow_private: bool = Field(
+        False, validation_alias="ORCHESTRATOR_WEBHOOK_ALLOW_PRIVATE"
+    )
+    notify_command: str | None = Field(None, validation_alias="ORCHESTRATOR_NOTIFY_COMMAND")
     actor_setting: str | None = Field(None, validation_alias="ORCHESTRATOR_ACTOR", max_length=200)
 
     @field_validator("base_url")
@@ -239,6 +248,7 @@ class Settings(BaseSettings):
             ("redis", "rediss", "redis+socket", "sentinel"),
             "redis://host:6379/0",
         )
+        self._check_webhook()
         if self.journal_dir_setting and self.data_dir in (
             self.journal_dir_setting.resolve(),
             *self.journal_dir_setting.resolve().parents,
@@ -248,6 +258,38 @@ class Settings(BaseSettings):
                 "would be lost together",
                 mend="Put the journal on another place, best another disk.",
             )
+
+    def _check_webhook(self) -> None:
+        if self.webhook_url is None:
+            return
+        parts = urlsplit(self.webhook_url)
+        name = "ORCHESTRATOR_WEBHOOK_URL"
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ConfigError(f"{name} is no URL", mend=f"Write {name} like https://host/path.")
+        if not self.webhook_allow_private and (parts.scheme != "https" or _inside(parts.hostname)):
+            raise ConfigError(
+                f"{name} is not https, or leads to a private address",
+                mend="Use a public https address, or set ORCHESTRATOR_WEBHOOK_ALLOW_PRIVATE=1 for "
+                "one you trust.",
+            )
+        secret = self.webhook_secret.get_secret_value() if self.webhook_secret else ""
+        try:
+            raw = base64.b64decode(secret.removeprefix("whsec_") + "==")
+        except binascii.Error:
+            raw = b""
+        if not raw:
+            raise ConfigError(
+                "ORCHESTRATOR_WEBHOOK_SECRET is missing or not base64, so events cannot be signed",
+                mend="Make one: whsec_$(openssl rand -base64 24)",
+            )
+
+
+def _inside(host: str) -> bool:
+    """Whether a host names an address that is not public, as far as its spelling tells."""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
 
 
 def _check_url(value: SecretStr | None, name: str, schemes: tuple[str, ...], example: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
+from orchestrator.runtime import make_targets
 from orchestrator.services import (
     dispatch,
     finishing,
     gatekeeping,
+    notifying,
     overview,
     polling,
     rescue,
@@ -67,6 +71,13 @@ def probe_tick() -> int:
 @app.task(name="workers.progress", send_events=False)
 def progress_tick() -> int:
     return progress.send(overview.rows(current().context))
+
+
+@app.task(name="workers.notify", send_events=False)
+def notify_tick() -> int:
+    process = current()
+    targets = make_targets(process.runtime.settings)
+    return notifying.run_once(process.context, targets, random.SystemRandom().random)
 
 
 def publish_submit(chunk: Chunk) -> None:

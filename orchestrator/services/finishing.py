@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from orchestrator.services import status
+from orchestrator.services import notifying
 from orchestrator.services.context import Context
 from orchestrator.store import batches, steering
 
@@ -15,6 +13,5 @@ def run_once(context: Context) -> int:
         steering.withdraw_rest(tx, actor=context.actor)
         ended = batches.finish_ended(tx)
         for batch in ended:
-            summary = status.read(tx, context, batch).as_json()
-            batches.announce_finished(tx, batch, json.dumps(summary))
+            notifying.announce_finished(tx, context, batch)
     return len(ended)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, exists, func, insert, literal_column, select, text, update
+from sqlalchemy import Select, exists, func, literal_column, select, text, update
 
 from orchestrator.domain.batch import Stop, Wanted
 from orchestrator.domain.money import to_usd
@@ -257,21 +257,6 @@ def finish_ended(tx: Tx) -> list[Batch]:
     )
     ended = list(tx.conn.execute(statement).scalars())
     return [get(tx, batch_id) for batch_id in ended]
-
-
-def announce_finished(tx: Tx, batch: Batch, payload: str) -> None:
-    """The completion event, in the transaction that finished the batch."""
-    event_id = f"finished-{batch.id}-{batch.finished_at}"
-    tx.conn.execute(
-        insert(t.outbox).values(
-            event_id=event_id,
-            batch_id=batch.id,
-            kind="batch.finished",
-            payload=payload,
-            created_at=tx.now,
-            due_at=tx.now,
-        )
-    )
 
 
 def serve(tx: Tx, batch_id: int, cost: int) -> None:
