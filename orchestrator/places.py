@@ -66,7 +66,7 @@ def _former_id(path: Path) -> str | None:
     So a directory that was removed whole still finds what was bought from it.
     """
     homes = _journals().glob(f"*/{_HOME_FILE}")
-    found = [home for home in homes if home.read_text("utf-8", "replace").strip() == str(path)]
+    found = [home for home in homes if home.read_bytes() == os.fsencode(path) + b"\n"]
     newest = max(found, key=lambda home: home.stat().st_mtime, default=None)
     return None if newest is None else newest.parent.name
 
@@ -74,9 +74,13 @@ def _former_id(path: Path) -> str | None:
 def note_home(journal_dir: Path, data_dir: Path) -> None:
     """Have a default journal directory remember whose it is. Raises OSError."""
     home = journal_dir / _HOME_FILE
-    if journal_dir.parent == _journals() and not home.exists():
+    if journal_dir.parent != _journals():
+        return
+    told = os.fsencode(data_dir) + b"\n"
+    # Written anew after a move, so that a new directory at the old place does not take the id.
+    if not home.exists() or home.read_bytes() != told:
         journal_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        home.write_text(f"{data_dir}\n", encoding="utf-8")
+        home.write_bytes(told)
 
 
 def _journals() -> Path:

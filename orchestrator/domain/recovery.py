@@ -49,7 +49,11 @@ class Told:
     accepted_at: int | None = None
     request_id: str | None = None
     estimate: Cost | None = None
+    adopted: bool = False
+    """A person named the task."""
     end: End | None = None
+    end_rank: tuple[bool, int] | None = None
+    """What `end` was chosen by, where journals tell of several."""
     charged: Cost | None = None
     """What a person said was charged."""
     written_off: bool = False
@@ -102,7 +106,13 @@ def _decide(before: Submission, told: Told, now: int, policy: Policy) -> Decisio
     if told.end is not None:
         return _ended(held, told, told.end, now, policy)
     if told.charged is not None:
-        return verdict.charged(_unknown(held), told.charged, now=now)
+        known = replace(
+            _unknown(held),
+            task_id=held.task_id or told.task_id,
+            accepted_at=held.accepted_at or told.accepted_at,
+            request_id=held.request_id or told.request_id,
+        )
+        return verdict.charged(known, told.charged, now=now)
     if told.written_off and before.task_id is None and told.task_id is None:
         return verdict.accept_double_charge(_unknown(held), now=now)
     if told.task_id is not None:
@@ -156,7 +166,8 @@ def _unsettled(before: Submission, held: Submission, told: Told, now: int) -> De
         event = Event.RECALL if before.state is State.PENDING else Event.LOSE
         after = replace(held, state=State.UNKNOWN, unresolved=True, due_at=now)
         return Decision(after, event, "the journal knows that it may have been sent")
-    if told.rejected_at is not None and before.state is State.SUBMITTING:
+    refused = told.rejected_at is not None and not before.unresolved
+    if refused and before.state is State.SUBMITTING:
         after = replace(
             before, state=State.REJECTED, hold_nanos=0, finished_at=now, error_code="rejected"
         )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from orchestrator.journal.merge import ends_rank
 from orchestrator.journal.reader import Damage, paths, read_file
 from orchestrator.journal.record import (
     Batch,
@@ -46,6 +47,8 @@ class _Ends:
 
     ended: set[str] = field(default_factory=set)
     first: dict[str, int] = field(default_factory=dict)
+    accepted: dict[str, int] = field(default_factory=dict)
+    end: dict[str, tuple[bool, int]] = field(default_factory=dict)
     newest: dict[tuple[str, ...], Batch | Control] = field(default_factory=dict)
 
 
@@ -109,8 +112,12 @@ def _survey(files: Sequence[Path]) -> _Ends:
     ends = _Ends()
     for record in _records(files):
         match record:
-            case Terminal():
-                ends.ended.add(record.idempotency_key)
+            case Terminal(idempotency_key=key):
+                ends.ended.add(key)
+                rank = ends_rank(record)
+                ends.end[key] = min(rank, ends.end.get(key, rank))
+            case Outcome(kind=OutcomeKind.ACCEPTED, idempotency_key=key):
+                ends.accepted[key] = min(record.at, ends.accepted.get(key, record.at))
             case Intent():
                 known = ends.first.get(record.idempotency_key, record.at)
                 ends.first[record.idempotency_key] = min(known, record.at)
@@ -125,8 +132,7 @@ def _survey(files: Sequence[Path]) -> _Ends:
 def _kept(files: Sequence[Path], ends: _Ends) -> Iterator[Record]:
     yield from ends.newest.values()
     first = dict(ends.first)
-    accepted: set[str] = set()
-    terminal: set[str] = set()
+    accepted, end = dict(ends.accepted), dict(ends.end)
     for record in _records(files):
         match record:
             case Batch() | Control():
@@ -136,12 +142,12 @@ def _kept(files: Sequence[Path], ends: _Ends) -> Iterator[Record]:
                     del first[key]
                     yield record
             case Outcome(idempotency_key=key) if key in ends.ended:
-                if record.kind is OutcomeKind.ACCEPTED and key not in accepted:
-                    accepted.add(key)
+                if record.kind is OutcomeKind.ACCEPTED and accepted.get(key) == record.at:
+                    del accepted[key]
                     yield record
             case Terminal(idempotency_key=key):
-                if key not in terminal:
-                    terminal.add(key)
+                if end.get(key) == ends_rank(record):
+                    del end[key]
                     yield record
             case _:
                 yield record

@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.domain.money import AmountError, Cost, parse_amount
 from orchestrator.domain.outcome import TaskStatus
 from orchestrator.domain.recovery import End, Told
-from orchestrator.journal.fields import compact
+from orchestrator.journal.fields import RecordError, compact
 from orchestrator.journal.reader import Damage, paths, read
 from orchestrator.journal.record import (
     Batch,
@@ -23,6 +23,7 @@ from orchestrator.journal.record import (
     Terminal,
     Verdict,
     VerdictKind,
+    from_line,
 )
 
 _COSTLESS = frozenset(
@@ -83,9 +84,16 @@ def knows(directories: Sequence[Path], *, namespace: str, name: str, label: str)
     for directory in directories:
         for path in paths(directory):
             with path.open("rb") as file:
-                if any(wanted in line for line in file):
+                if any(wanted in line and _is_intent(line) for line in file):
                     return True
     return False
+
+
+def _is_intent(line: bytes) -> bool:
+    try:
+        return isinstance(from_line(line), Intent)
+    except RecordError:
+        return False
 
 
 def written_now(directories: Sequence[Path]) -> list[Path]:
@@ -144,33 +152,63 @@ def _claim(claim: str, try_: int | None) -> str:
 def _note_answer(told: Told, record: Outcome | Terminal | Verdict) -> None:
     match record:
         case Outcome(kind=OutcomeKind.ACCEPTED):
-            told.task_id = record.task_id or told.task_id
-            told.accepted_at = min(record.at, told.accepted_at or record.at)
-            told.request_id = record.request_id or told.request_id
-            told.estimate = _cost(record.cost_estimate) or told.estimate
+            _note_accepted(told, record)
         case Outcome():
             if record.kind in _COSTLESS:
                 told.settled.add(_claim(record.claim, record.try_))
             if record.kind is OutcomeKind.REJECTED:
                 told.rejected_at = record.at
         case Terminal():
-            told.task_id = told.task_id or record.task_id
-            told.end = End(
-                TaskStatus(record.state),
-                _cost(record.cost_actual),
-                _cost(record.cost_assumed),
-                record.videos,
-                record.error_code,
-                record.error_message,
-            )
+            _note_end(told, record)
         case Verdict(verdict=VerdictKind.ADOPTED):
+            # A person's word on which task it is counts above what was answered.
             told.task_id = record.task_id
+            told.adopted = True
         case Verdict(verdict=VerdictKind.CHARGED):
             told.charged = _cost(record.cost)
         case Verdict(verdict=VerdictKind.DOUBLE_CHARGE_ACCEPTED):
             told.written_off = True
         case Verdict(verdict=VerdictKind.NOT_CHARGED):
             told.cleared_until = max(told.cleared_until, record.at)
+
+
+def _note_accepted(told: Told, record: Outcome) -> None:
+    """The earliest acceptance counts, whatever the order of the files."""
+    if told.accepted_at is not None and record.at >= told.accepted_at:
+        return
+    told.accepted_at = record.at
+    if not told.adopted:
+        told.task_id = record.task_id or told.task_id
+    told.request_id = record.request_id or told.request_id
+    told.estimate = _cost(record.cost_estimate) or told.estimate
+
+
+def _note_end(told: Told, record: Terminal) -> None:
+    """The end with an actual cost counts above one with an assumed; else the earlier one."""
+    try:
+        status = TaskStatus(record.state)
+    except ValueError:
+        # A later version's word: the task is asked about instead.
+        told.task_id = told.task_id or record.task_id
+        return
+    rank = ends_rank(record)
+    if told.end_rank is not None and rank >= told.end_rank:
+        return
+    told.end_rank = rank
+    told.task_id = told.task_id or record.task_id
+    told.end = End(
+        status,
+        _cost(record.cost_actual),
+        _cost(record.cost_assumed),
+        record.videos,
+        record.error_code,
+        record.error_message,
+    )
+
+
+def ends_rank(record: Terminal) -> tuple[bool, int]:
+    """Which of several ends of one purchase counts: the least."""
+    return (record.cost_actual is None, record.at)
 
 
 def _cost(text: str | None) -> Cost | None:

@@ -87,14 +87,16 @@ def still_leased(tx: Tx, token: str, ids: Iterable[int]) -> set[int]:
     return set(tx.conn.execute(query.with_for_update() if tx.locks_rows else query).scalars())
 
 
-def create(tx: Tx, new: Stored, *, owner: str | None) -> Stored:
-    """A new submission of an item; it speaks for the item from now on."""
+def create(tx: Tx, new: Stored, *, owner: str | None, speaks: bool = True) -> Stored:
+    """A new submission of an item; unless told otherwise it speaks for the item from now on."""
     values = asdict(new)
     life = values.pop("life")
     del values["id"]
     statement = insert(t.submissions).values(**values, **life, lease_owner=owner)
     made = int(tx.conn.execute(statement.returning(_S.id)).scalar_one())
-    tx.conn.execute(update(t.items).where(t.items.c.id == new.item_id).values(submission_id=made))
+    if speaks:
+        items = update(t.items).where(t.items.c.id == new.item_id)
+        tx.conn.execute(items.values(submission_id=made))
     return replace(new, id=made)
 
 

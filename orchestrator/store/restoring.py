@@ -102,11 +102,11 @@ def put_back(tx: Tx, batch_id: int, item_id: int, told: Told, life: Submission) 
         lease_until=None,
         life=life,
     )
-    made = lives.create(tx, new, owner=None)
+    made = lives.create(tx, new, owner=None, speaks=False)
     c = t.items.c
     tx.conn.execute(
         update(t.items)
-        .where(c.id == item_id, c.generation <= told.generation)
+        .where(c.id == item_id, c.generation <= told.generation, c.state != State.SUCCEEDED)
         .values(generation=told.generation, submission_id=made.id)
     )
     batches.add_money(tx, batch_id, held=life.hold_nanos)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import func, literal_column, or_, select
+from sqlalchemy import BigInteger, cast, func, literal_column, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import State
@@ -245,8 +245,9 @@ def _sums(tx: Tx, item_ids: list[int]) -> dict[int, Row]:
     query = (
         select(
             s.item_id,
-            func.sum(s.actual_nanos).label("actual_nanos"),
-            func.sum(s.assumed_nanos).label("assumed_nanos"),
+            # PostgreSQL adds up to a decimal.
+            cast(func.sum(s.actual_nanos), BigInteger).label("actual_nanos"),
+            cast(func.sum(s.assumed_nanos), BigInteger).label("assumed_nanos"),
         )
         .where(s.item_id.in_(item_ids))
         .group_by(s.item_id)
