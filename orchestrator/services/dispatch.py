@@ -13,7 +13,7 @@ from orchestrator.domain.states import State
 from orchestrator.services.context import Context
 from orchestrator.store import batches, claims, gates, prices, workers
 from orchestrator.store.batches import Batch
-from orchestrator.store.claims import Chunk
+from orchestrator.store.claims import Chunk, Next
 from orchestrator.store.engine import Tx
 from orchestrator.store.gates import Gate
 
@@ -78,13 +78,6 @@ def _classes(batch: Batch, book: dict[str, int]) -> list[str] | None:
     return None if most is None else [name for name, price in book.items() if price <= most]
 
 
-def _stop_for_price(tx: Tx, context: Context, batch: Batch) -> None:
-    if batch.max_price_nanos is None or not claims.next_items(tx, batch.id, 1):
-        return
-    message = f"the rows left cost more than {to_usd(batch.max_price_nanos)} USD, or nobody knows"
-    batches.stop(tx, batch.id, Stop.MAX_PRICE, message, actor=context.actor)
-
-
 def _next_chunk(
     tx: Tx,
     context: Context,
@@ -94,32 +87,15 @@ def _next_chunk(
     size: int,
     probe: bool,
 ) -> Chunk | None:
-    """The batch's next rows that the budget allows, reserved; None where there are none."""
+    """The batch's next rows that the budget allows, reserved; None where there are none.
+
+    What may have been charged goes first: it takes no new money, and frees what it holds.
+    """
     if size <= 0:
         return None
-    found = claims.next_items(
-        tx, batch.id, size, account=context.account, price_classes=_classes(batch, book)
-    )
-    if not found:
-        _stop_for_price(tx, context, batch)
-        return None
-    lapses = found[0].lapses
-    found = [row for row in found if row.lapses == lapses][: isolation.chunk_limit(size, lapses)]
-    unsent = [row for row in found if row.state is State.PENDING]
-    granted = budget.holds(
-        [book.get(row.price_class) for row in unsent],
-        free_nanos=batch.free_nanos,
-        held_nanos=batch.held_nanos,
-    )
-    barred = {row.item_id for row, hold in zip(unsent, granted, strict=True) if hold is None}
-    rows = [row for row in found if row.item_id not in barred]
+    rows = _reasks(tx, context, batch, size) or _first_sends(tx, context, batch, book, size)
     if not rows:
-        if batch.held_nanos == 0:
-            message = "the budget does not cover another row"
-            batches.stop(tx, batch.id, Stop.BUDGET, message, actor=context.actor)
         return None
-    if batch.stop_code and any(row.state is State.PENDING for row in rows):
-        batches.clear_stop(tx, batch.id, batch.stop_code)
     chunk = Chunk(
         id=uuid.uuid4().hex,
         batch_id=batch.id,
@@ -132,3 +108,44 @@ def _next_chunk(
     claims.reserve(tx, chunk, until=tx.now + context.timing.reserve)
     batches.serve(tx, batch.id, len(rows))
     return chunk
+
+
+def _reasks(tx: Tx, context: Context, batch: Batch, size: int) -> list[Next]:
+    found = claims.next_items(tx, batch.id, size, state=State.UNKNOWN, account=context.account)
+    return _alike(found, size)
+
+
+def _alike(found: list[Next], size: int) -> list[Next]:
+    """Rows that have seen the same number of deaths, as many as may share a chunk."""
+    if not found:
+        return []
+    lapses = found[0].lapses
+    return [row for row in found if row.lapses == lapses][: isolation.chunk_limit(size, lapses)]
+
+
+def _first_sends(
+    tx: Tx, context: Context, batch: Batch, book: dict[str, int], size: int
+) -> list[Next]:
+    """What goes out for the first time; stops the batch where its money does not reach."""
+    classes = _classes(batch, book)
+    pending = State.PENDING
+    found = claims.next_items(tx, batch.id, size, state=pending, price_classes=classes)
+    if not found:
+        if classes is not None and claims.next_items(tx, batch.id, 1, state=pending):
+            most = to_usd(batch.max_price_nanos or 0)
+            message = f"the rows left cost more than {most} USD, or nobody knows"
+            batches.stop(tx, batch.id, Stop.MAX_PRICE, message, actor=context.actor)
+        return []
+    found = _alike(found, size)
+    granted = budget.holds(
+        [book.get(row.price_class) for row in found],
+        free_nanos=batch.free_nanos,
+        held_nanos=batch.held_nanos,
+    )
+    rows = [row for row, hold in zip(found, granted, strict=True) if hold is not None]
+    if not rows and batch.held_nanos == 0:
+        message = "the budget does not cover another row"
+        batches.stop(tx, batch.id, Stop.BUDGET, message, actor=context.actor)
+    if rows and batch.stop_code:
+        batches.clear_stop(tx, batch.id, batch.stop_code)
+    return rows

@@ -102,10 +102,11 @@ def next_items(
     batch_id: int,
     limit: int,
     *,
+    state: State | None = None,
     account: str | None = None,
     price_classes: Collection[str] | None = None,
 ) -> list[Next]:
-    """What may be sent now, in the batch's order.
+    """What may be sent now, in the batch's order; with `state` only what is in it.
 
     `account`: what was sent before only if it was with this key. `price_classes`: what was not
     sent before only if it is of one of these.
@@ -119,6 +120,8 @@ def next_items(
         .order_by(c.position)
         .limit(limit)
     )
+    if state is not None:
+        query = query.where(c.state == state)
     if account is not None:
         ours = or_(c.state == State.PENDING, t.submissions.c.account == account)
         query = query.where(ours)

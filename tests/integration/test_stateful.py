@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -142,7 +142,8 @@ class Buying(RuleBasedStateMachine):
 
     @initialize(rows=st.integers(1, 6), budget=st.none() | st.integers(1, 4))
     def begin(self, rows: int, budget: int | None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="stateful-"))
+        fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.folder = Path(tempfile.mkdtemp(prefix="stateful-", dir=fast))
         self.now = 1_800_000_000_000
         self.provider = Provider()
         self.store = Store(f"sqlite:///{self.folder / 's.db'}", clock=lambda: self.now)
@@ -392,7 +393,8 @@ class Buying(RuleBasedStateMachine):
             self.budget = 10**12
         self.submit()
         self.steer(Wanted.OPEN)
-        for _ in range(60):
+        for turn in range(60):
+            self.turns = turn
             self.now += 400_000
             self.open_gates()
             self.rescue_tick()
@@ -440,5 +442,7 @@ TestBuying.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=STEPS,
     deadline=None,
+    # To explain a failure, every line would be traced: far slower than to look at its steps.
+    phases=[phase for phase in Phase if phase is not Phase.explain],
     suppress_health_check=list(HealthCheck),
 )
