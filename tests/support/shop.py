@@ -37,6 +37,7 @@ class Shop:
     answer: Handler
     retention: int = 86_400_000
     ahead: float = 0.0
+    clock: Callable[[], float] = time.time
     posts: list[str] = field(default_factory=list)
     breaker: Breaker = field(default_factory=Breaker)
     make_journal: Callable[[Path], JournalWriter] = JournalWriter
@@ -110,7 +111,7 @@ class Shop:
             client=client,
             limiter=RateLimiter(server, account="acc", rate=None, burst=1),
             journal=self.make_journal(self.journal),
-            wall=lambda: time.time() + self.ahead,
+            wall=lambda: self.clock() + self.ahead,
             monotonic=time.monotonic,
             jitter=lambda: 0.5,
             turn=asyncio.Lock(),
