@@ -11,7 +11,7 @@ from orchestrator.domain.gate import KINDS, Probe
 from orchestrator.domain.money import to_usd
 from orchestrator.domain.states import State
 from orchestrator.services.context import Context
-from orchestrator.store import batches, claims, gates, prices, workers
+from orchestrator.store import batches, claims, gates, lives, prices, workers
 from orchestrator.store.batches import Batch
 from orchestrator.store.claims import Chunk, Next
 from orchestrator.store.engine import Tx
@@ -137,13 +137,14 @@ def _first_sends(
             batches.stop(tx, batch.id, Stop.MAX_PRICE, message, actor=context.actor)
         return []
     found = _alike(found, size)
+    moving = lives.moving_hold(tx, batch)
     granted = budget.holds(
         [book.get(row.price_class) for row in found],
         free_nanos=batch.free_nanos,
-        held_nanos=batch.held_nanos,
+        held_nanos=moving,
     )
     rows = [row for row, hold in zip(found, granted, strict=True) if hold is not None]
-    if not rows and batch.held_nanos == 0:
+    if not rows and moving == 0:
         message = "the budget does not cover another row"
         batches.stop(tx, batch.id, Stop.BUDGET, message, actor=context.actor)
     if rows and batch.stop_code:

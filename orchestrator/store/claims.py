@@ -220,16 +220,17 @@ def claim_items(
         ):
             again.append((item, found))
     fresh = fresh if room is None else fresh[: max(0, room)]
+    moving = lives.moving_hold(tx, batch)
     granted = budget.holds(
         [prices.get(item.price_class) for item, _ in fresh],
         free_nanos=batch.free_nanos,
-        held_nanos=batch.held_nanos,
+        held_nanos=moving,
         max_price=batch.max_price_nanos,
     )
     affordable = [
         (pair, hold) for pair, hold in zip(fresh, granted, strict=True) if hold is not None
     ]
-    if len(affordable) < len(fresh) and not affordable and batch.held_nanos == 0:
+    if len(affordable) < len(fresh) and not affordable and moving == 0:
         batches.stop(
             tx, batch.id, Stop.BUDGET, "the budget does not cover another row", actor=actor
         )

@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
-from sqlalchemy import Select, bindparam, insert, literal_column, or_, select, update
+from sqlalchemy import Select, bindparam, func, insert, literal_column, or_, select, update
 
 from orchestrator.domain.states import IN_FLIGHT, State
 from orchestrator.domain.submission import Decision, NeedsPerson, Submission
 from orchestrator.store import batches, history
 from orchestrator.store import tables as t
+from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Row, Tx, insert_ignoring
 from orchestrator.store.history import Entry
 
@@ -319,6 +320,19 @@ def needing_person(tx: Tx, batch_id: int) -> list[Stored]:
         _S.state.in_([*IN_FLIGHT, State.PENDING]),
     )
     return _read(tx, query.order_by(_S.id), lock=tx.writes)
+
+
+def moving_hold(tx: Tx, batch: Batch) -> int:
+    """What a batch holds for submissions that settle by themselves, in nano-dollars.
+
+    What waits for a person may wait for ever: nothing else must wait for it.
+    """
+    if batch.budget_nanos is None or batch.held_nanos == 0:
+        return batch.held_nanos
+    waiting = select(func.coalesce(func.sum(_S.hold_nanos), 0)).where(
+        _S.batch_id == batch.id, _S.needs_person.is_not(None)
+    )
+    return batch.held_nanos - int(tx.conn.execute(waiting).scalar_one())
 
 
 def unknown_of_batch(tx: Tx, batch_id: int) -> list[Stored]:

@@ -446,3 +446,22 @@ TestBuying.settings = settings(
     phases=[phase for phase in Phase if phase is not Phase.explain],
     suppress_health_check=list(HealthCheck),
 )
+
+
+def test_a_hold_that_waits_for_a_person_keeps_no_other_row_waiting() -> None:
+    """A probe of an unknown price, whose answer was lost for longer than keys are remembered."""
+    machine = Buying()
+    machine.begin(rows=6, budget=1)
+    machine.dispatch_tick()
+    machine.claim(0, again=False)
+    machine.post(0, "lost after")
+    machine.time_passes(90_000)
+    machine.teardown()
+
+
+def test_a_lost_answer_is_asked_again_before_rows_that_the_budget_bars() -> None:
+    machine = Buying()
+    machine.begin(rows=2, budget=1)
+    machine.dispatch_tick()
+    machine.claim(0, again=False)
+    machine.teardown()
