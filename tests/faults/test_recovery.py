@@ -176,6 +176,24 @@ def test_recover_is_refused_while_workers_run(here: Installation, provider: Sand
     assert here.call("resume", "busy").returncode == 0
 
 
+def test_two_recovers_at_once_and_a_retry_of_a_running_batch(
+    here: Installation, provider: Sandbox
+) -> None:
+    before = provider.charges
+    spec = here.prompts("pair.csv", 8)
+    assert here.call("run", spec).returncode == 0
+    lose_database(here)
+    pair = [here.start("recover", spec) for _ in range(2)]
+    said = [one.communicate(timeout=60)[0] for one in pair]
+    assert {one.returncode for one in pair} <= {0, 2}, said
+    assert 0 in {one.returncode for one in pair}, said
+    assert "Traceback" not in "".join(said)
+    assert here.call("resume", "pair").returncode == 0
+    assert here.call("retry", "pair").returncode == 0, "nothing failed, so nothing is bought"
+    assert here.call("run", spec).returncode == 0
+    assert provider.charges == before + 8
+
+
 def test_a_compacted_journal_recovers_the_same(here: Installation, provider: Sandbox) -> None:
     before = provider.charges
     spec = here.prompts("small.csv", 8)
