@@ -1,8 +1,8 @@
 """Append-only files of intents and what became of them (docs/journal.md)."""
 
 from orchestrator.journal.fields import RecordError
-from orchestrator.journal.merge import Book, knows, read_batch, written_now
-from orchestrator.journal.reader import Damage, read
+from orchestrator.journal.merge import Book, keys_in, knows, read_batch, written_now
+from orchestrator.journal.reader import Damage, paths, read
 from orchestrator.journal.record import (
     Batch,
     Control,
@@ -32,7 +32,9 @@ __all__ = [
     "Unknown",
     "Verdict",
     "VerdictKind",
+    "keys_in",
     "knows",
+    "paths",
     "read",
     "read_batch",
     "written_now",

@@ -80,20 +80,29 @@ def _records(directories: Sequence[Path]) -> Iterator[Record | Damage]:
 
 def knows(directories: Sequence[Path], *, namespace: str, name: str, label: str) -> bool:
     """Whether any intent of this batch was ever journalled. Stops at the first."""
-    wanted = compact({"namespace": namespace, "batch": name, "label": label})[1:-1].encode()
-    for directory in directories:
-        for path in paths(directory):
-            with path.open("rb") as file:
-                if any(wanted in line and _is_intent(line) for line in file):
-                    return True
-    return False
+    files = (path for directory in directories for path in paths(directory))
+    title = (namespace, name, label)
+    return any(next(_keys(path, title), None) is not None for path in files)
 
 
-def _is_intent(line: bytes) -> bool:
-    try:
-        return isinstance(from_line(line), Intent)
-    except RecordError:
-        return False
+def keys_in(path: Path, *, namespace: str, name: str, label: str) -> set[str]:
+    """The idempotency keys of a batch's intents in one file."""
+    return set(_keys(path, (namespace, name, label)))
+
+
+def _keys(path: Path, title: tuple[str, str, str]) -> Iterator[str]:
+    # The line is looked at as it was written before it is parsed: most are another batch's.
+    names = dict(zip(("namespace", "batch", "label"), title, strict=True))
+    wanted = compact(names)[1:-1].encode()
+    with path.open("rb") as file:
+        for line in file:
+            if wanted in line:
+                try:
+                    record = from_line(line)
+                except RecordError:
+                    continue
+                if isinstance(record, Intent):
+                    yield record.idempotency_key
 
 
 def written_now(directories: Sequence[Path]) -> list[Path]:

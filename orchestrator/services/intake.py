@@ -19,7 +19,7 @@ from orchestrator.errors import NeedsPersonError, OrchestratorError, Problem, Sp
 from orchestrator.services.context import Context
 from orchestrator.services.pricing import Estimate, estimate
 from orchestrator.spec import Note, Spec, SpecRow, open_spec
-from orchestrator.store import batches, intake, prices
+from orchestrator.store import batches, intake, lives, prices, restoring
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
 from orchestrator.store.intake import Difference, Staged
@@ -159,6 +159,7 @@ def _refuse_forgotten(context: Context, chosen: Options) -> None:
     with context.store.read() as tx:
         found = batches.find(tx, chosen.name, chosen.label)
     if found is not None and found.published_at is not None:
+        _refuse_older_database(context, found, context.journal_dir)
         return
     title = f"{chosen.name}@{chosen.label}"
     if journal.knows(
@@ -171,6 +172,30 @@ def _refuse_forgotten(context: Context, chosen: Options) -> None:
             "anything; or give the batch another --label.",
             code="recover_first",
         )
+
+
+def _refuse_older_database(context: Context, batch: Batch, directory: Path) -> None:
+    """Files that the database never registered were written after it: was it put back?"""
+    with context.store.read() as tx:
+        registered = restoring.registered_journals(tx)
+    for path in journal.paths(directory):
+        if path.name in registered:
+            continue
+        keys = list(
+            journal.keys_in(path, namespace=batch.namespace, name=batch.name, label=batch.label)
+        )
+        for start in range(0, len(keys), GROUP):
+            group = keys[start : start + GROUP]
+            with context.store.read() as tx:
+                known = lives.by_key(tx, group)
+            if len(known) < len(group):
+                raise NeedsPersonError(
+                    f"the journal knows purchases of {batch.title} that this database does not: "
+                    "it is older than the journal",
+                    mend="`orchestrator recover SPEC` with the same names adds what is missing "
+                    "without buying anything.",
+                    code="recover_first",
+                )
 
 
 def _refuse_other_home(context: Context, batch: Batch) -> None:

@@ -25,7 +25,7 @@ from orchestrator.domain.submission import (
     key_trusted,
 )
 from orchestrator.errors import NeedsPersonError, UsageError
-from orchestrator.journal import Book, read_batch, written_now
+from orchestrator.journal import Book, paths, read_batch, written_now
 from orchestrator.services import finishing, intake, presence
 from orchestrator.services.context import Context
 from orchestrator.store import batches, lives, prices, restoring, steering, workers
@@ -114,9 +114,19 @@ def recover(
         _assume_sent(context, batch, since, report, token)
     finishing.run_once(context)
     with context.store.write() as tx:
+        _register(tx, directories)
         store_intake.unlock(tx, batch.id, token)
         report.batch = batches.get(tx, batch.id)
     return report
+
+
+def _register(tx: Tx, directories: Sequence[Path]) -> None:
+    """What has been merged is as good as written by this database's own workers."""
+    known = restoring.registered_journals(tx)
+    for directory in directories:
+        for path in paths(directory):
+            if path.name not in known:
+                restoring.register_journal(tx, path.name, socket.gethostname())
 
 
 def _lock(tx: Tx, batch: Batch, token: str) -> None:

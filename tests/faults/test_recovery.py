@@ -101,6 +101,29 @@ def test_a_data_directory_lost_whole_still_finds_its_journal(
     assert len(here.results("gone")) == 5
 
 
+def test_a_database_put_back_from_a_backup_learns_what_it_missed(
+    here: Installation, provider: Sandbox
+) -> None:
+    before = provider.charges
+    spec = here.prompts("backup.csv", 4)
+    assert here.call("run", spec).returncode == 0
+    kept = (here.folder / "data" / "orchestrator.db").read_bytes()
+    spec = here.prompts("backup.csv", 9)
+    assert here.call("run", spec).returncode == 0
+    lose_database(here)
+    (here.folder / "data" / "orchestrator.db").write_bytes(kept)
+
+    refused = here.call("run", spec, "--json")
+    assert refused.returncode == 5
+    assert json.loads(refused.stderr)["error"]["code"] == "recover_first"
+    report = json.loads(here.call("recover", spec, "--json").stdout)
+    assert (report["ended"], report["known"]) == (5, 4)
+    assert here.call("resume", "backup").returncode == 0
+    assert here.call("run", spec).returncode == 0
+    assert provider.charges == before + 9
+    assert all(row["video_urls"] for row in here.results("backup"))
+
+
 def test_an_edited_row_is_not_bought_beside_the_version_that_was_sent(
     here: Installation, provider: Sandbox
 ) -> None:

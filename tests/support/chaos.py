@@ -81,7 +81,7 @@ class Chaos:
             self._wait(self._random.uniform(0.5, 3.0))
             deed = self._random.choice(deeds)
             # What is to be killed may be gone already: that is chaos too.
-            with contextlib.suppress(ProcessLookupError, redis.RedisError, IndexError):
+            with contextlib.suppress(OSError, redis.RedisError, IndexError):
                 deed()
                 self.deeds[deed.__name__] += 1
         code = None
