@@ -35,6 +35,10 @@ MAX_CONFLICTS = 5
 """409 answers in a row before a person is asked (about a minute of backoff)."""
 READS_LAG = 60_000
 """A task may be unreadable this long after its submit."""
+MAX_FORBIDDEN = 5
+"""Times that one row is forbidden, the gate opened again each time, before the row is blamed."""
+CLOCKS_APART = 600_000
+"""A first sending that lies further ahead than this was written by a clock that was wrong."""
 LOST_AFTER = 600_000
 """A task that answers 404 this long is a person's to look at."""
 POISON_AFTER = 5
@@ -63,6 +67,7 @@ class Submission:
     conflicts: int = 0
     lapses: int = 0
     gated_at: int | None = None
+    gatings: int = 0
     polls: int = 0
     unresolved: bool = False
     first_sent_at: int | None = None
@@ -140,7 +145,7 @@ def claim(before: Submission, *, now: int, hold_nanos: int) -> Submission:
 def key_trusted(submission: Submission, *, now: int, policy: Policy) -> bool:
     """Whether the provider may be relied on to remember the key if it was ever sent."""
     sent = submission.first_sent_at
-    return sent is None or now < sent + policy.trusted
+    return sent is None or sent - CLOCKS_APART <= now < sent + policy.trusted
 
 
 def expire_key(before: Submission) -> Decision:
@@ -193,6 +198,7 @@ def after_submit(  # noqa: PLR0911 one return for each kind of outcome
                 task_id=task.task_id,
                 conflicts=0,
                 gated_at=None,
+                gatings=0,
                 error_code=None,
                 error_message=None,
                 error_text=None,
@@ -427,8 +433,10 @@ def _gated(
     others_passed: bool,
 ) -> Decision:
     """Close the gate; or, where others pass and this one is refused again, blame the row."""
-    counted = replace(before, gated_at=now)
-    if before.gated_at is not None and others_passed:
+    counted = replace(before, gated_at=now, gatings=before.gatings + 1)
+    # Others may all be done: then only the row itself can tell that it is the row.
+    stubborn = reason is GateReason.FORBIDDEN and counted.gatings >= MAX_FORBIDDEN
+    if stubborn or (before.gated_at is not None and others_passed):
         decision = _costless(counted, reason.value, detail, now=now, jitter=jitter)
         alone = replace(decision.after, needs_person=NeedsPerson.REFUSED_ALONE)
         return replace(decision, after=alone)

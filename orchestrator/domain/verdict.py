@@ -23,7 +23,9 @@ def ask_again(before: Submission, *, now: int, policy: Policy) -> Decision | Non
         return None
     if not key_trusted(before, now=now, policy=policy):
         return None
-    after = replace(before, needs_person=None, conflicts=0, lapses=0, gated_at=None, due_at=now)
+    after = replace(
+        before, needs_person=None, conflicts=0, lapses=0, gated_at=None, gatings=0, due_at=now
+    )
     return Decision(after, None, "a person has it asked again under the same key")
 
 

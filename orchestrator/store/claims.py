@@ -12,7 +12,7 @@ from sqlalchemy.sql import ColumnElement
 from orchestrator.domain import budget
 from orchestrator.domain.batch import Stop, Wanted
 from orchestrator.domain.states import State
-from orchestrator.domain.submission import Policy, Submission, claim, key_trusted
+from orchestrator.domain.submission import CLOCKS_APART, Policy, Submission, claim, key_trusted
 from orchestrator.store import batches, history, lives
 from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
@@ -286,5 +286,5 @@ def _claim_one(
 
 
 def with_expired_keys(tx: Tx, policy: Policy) -> list[Stored]:
-    """Unknown submissions whose key has become too old to be sent again, locked."""
-    return lives.unknown_first_sent_before(tx, tx.now - policy.trusted)
+    """Unknown submissions whose key is too old to be sent again, or of unknown age, locked."""
+    return lives.unknown_sent_outside(tx, tx.now - policy.trusted, tx.now + CLOCKS_APART)

@@ -301,13 +301,13 @@ def lapsed(tx: Tx, dead_owners: Sequence[str], limit: int = 500) -> list[Stored]
     return _read(tx, query, lock=True)
 
 
-def unknown_first_sent_before(tx: Tx, time: int, limit: int = 500) -> list[Stored]:
-    """Unknown ones that nobody was asked about yet, locked."""
+def unknown_sent_outside(tx: Tx, begin: int, end: int, limit: int = 500) -> list[Stored]:
+    """Unknown ones first sent by `begin` or after `end`, of which no person knows yet, locked."""
     query = select(*_COLUMNS).where(
         literal_column(f"submissions.{t.IN_FLIGHT}"),
         _S.state == State.UNKNOWN,
         _S.needs_person.is_(None),
-        _S.first_sent_at <= time,
+        (_S.first_sent_at <= begin) | (_S.first_sent_at > end),
     )
     return _read(tx, query.limit(limit), lock=True)
 

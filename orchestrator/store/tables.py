@@ -189,6 +189,7 @@ class Submission(SQLModel, table=True):
     conflicts: int = Field(default=0)
     lapses: int = Field(default=0, sa_column_kwargs={"server_default": sql("0")})
     gated_at: int | None = _big(null=True)
+    gatings: int = Field(default=0, sa_column_kwargs={"server_default": sql("0")})
     polls: int = Field(default=0)
     unresolved: bool = Field(default=False)
     first_sent_at: int | None = _big(null=True)

@@ -35,6 +35,10 @@ def upgrade() -> None:
         "submissions",
         sa.Column("lapses", sa.Integer(), server_default=sa.text("0"), nullable=False),
     )
+    op.add_column(
+        "submissions",
+        sa.Column("gatings", sa.Integer(), server_default=sa.text("0"), nullable=False),
+    )
     op.create_index(
         "submissions_waiting",
         "submissions",
