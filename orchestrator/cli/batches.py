@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.options import BatchName, Json
+from orchestrator.cli.options import BatchName, BatchOrNone, Json
 
 if TYPE_CHECKING:
     from orchestrator.store.views import HistoryLine, Purchase, Result
@@ -58,18 +58,25 @@ def status(batch: BatchName, json: Json = False) -> int:
 
 
 def watch(
-    batch: BatchName,
+    batch: BatchOrNone = None,
+    every: Annotated[bool, typer.Option("--all", help="Follow every open batch.")] = False,
     exit_status: Annotated[
         bool, typer.Option("--exit-status", help="End with the batch's own exit code.")
     ] = False,
 ) -> int:
-    """Follow a batch until it ends; NDJSON off a terminal."""
+    """Follow a batch, or all of them, to the end; NDJSON off a terminal."""
     from orchestrator.cli import following
     from orchestrator.cli.finding import find_batch
+    from orchestrator.errors import UsageError
     from orchestrator.runtime import open_runtime
 
+    if every == (batch is not None):
+        raise UsageError("watch needs a batch, or --all", mend="Write one of the two.")
     runtime = open_runtime(create=False)
-    code = following.watch(runtime, find_batch(runtime.context, batch))
+    if batch is None:
+        code = following.watch_all(runtime)
+    else:
+        code = following.watch(runtime, find_batch(runtime.context, batch))
     return code if exit_status else 0
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 
 from rich.live import Live
 
@@ -18,6 +19,8 @@ from orchestrator.store.batches import Batch
 
 TERMINAL_SECONDS = 0.5
 PIPE_SECONDS = 1.0
+EXIT_ORDER = (3, 5, 4, 1, 0)
+"""Of several exit codes the first of these counts."""
 PATIENCE_SECONDS = 60.0
 """How long a database that went away may take to come back before watching gives up."""
 
@@ -77,6 +80,35 @@ def _off(runtime: Runtime, batch: Batch, pause: Callable[[float], None]) -> Batc
             emit("progress", **shape)
         before = shape
     return now
+
+
+def watch_all(runtime: Runtime) -> int:
+    """`watch --all`: every batch that was open at the beginning, until all are settled."""
+    with runtime.context.store.read() as tx:
+        chosen = batches.lively(tx, since=tx.now)
+    if not chosen:
+        say("no batch is open")
+        return 0
+    shapes: dict[str, dict[str, object]] = {}
+    terminal = on_terminal()
+    with Live(console=console(), refresh_per_second=4) if terminal else nullcontext() as live:
+        while True:
+            found = [read(runtime, batch) for batch in chosen]
+            if live is not None:
+                live.update(screen.batches_table(found))
+            else:
+                _emit_changes(found, shapes)
+            if all(one.settled for one in found):
+                return min((one.exit_code() for one in found), key=EXIT_ORDER.index)
+            time.sleep(TERMINAL_SECONDS if terminal else PIPE_SECONDS)
+
+
+def _emit_changes(found: Iterable[BatchStatus], shapes: dict[str, dict[str, object]]) -> None:
+    for one in found:
+        shape = one.as_json()
+        if shapes.get(one.batch.title) != shape:
+            emit("ended" if one.settled else "progress", **shape)
+        shapes[one.batch.title] = shape
 
 
 def watch(runtime: Runtime, batch: Batch) -> int:

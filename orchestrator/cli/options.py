@@ -31,6 +31,14 @@ BatchName = Annotated[
         autocompletion=complete_batches,
     ),
 ]
+BatchOrNone = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="BATCH",
+        help="name@label, or a name alone for its latest batch.",
+        autocompletion=complete_batches,
+    ),
+]
 Name = Annotated[
     str | None, typer.Option("--name", help="The batch's name (default: the file's stem).")
 ]

@@ -173,6 +173,7 @@ def test_what_cannot_be_steered_is_refused_with_the_mend(
     spec = here.prompts("two.csv", 2)
     here.call("submit", spec, "--label", "a")
     here.call("submit", spec, "--label", "b")
+    assert here.call("watch").returncode == 2
     bare = here.call("pause", "two", "--json")
     assert bare.returncode == 2
     assert json.loads(bare.stderr)["error"]["code"] == "ambiguous_batch"
@@ -180,6 +181,9 @@ def test_what_cannot_be_steered_is_refused_with_the_mend(
     assert here.call("pause", "two@c").returncode == 2
     assert here.call("retry", "two@a", "--where", "color=red").returncode == 2
     assert here.call("run", spec, "--label", "b").returncode == 0
+    every = here.call("watch", "--all", "--exit-status")
+    assert every.returncode == 5, "two@a is paused"
+    assert json.loads(every.stdout.splitlines()[-1])["batch"] == "two@a"
     finished = here.call("resume", "two@b")
     assert finished.returncode == 2
     assert "finished" in finished.stderr
