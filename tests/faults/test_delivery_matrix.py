@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,13 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import redis
 
 from orchestrator.domain.states import State
-from orchestrator.places import runtime_dir
-from tests.support.ageing import end_leases
-from tests.support.installation import Installation, children_of, until
-from tests.support.processes import processes_of
+from tests.support.installation import Installation
 from tests.support.sandbox import Sandbox, sandbox
 from tests.support.shop import Shop, accept
 from tests.support.valkey import short_directory, valkey_server
@@ -82,50 +77,6 @@ def test_two_submits_of_one_file_at_the_same_moment(here: Installation, provider
     assert provider.charges == before + 30
     assert len(here.results("twin")) == 30
     assert sorted(added) == [0, 30]
-
-
-def test_a_broker_that_is_flushed_again_and_again(here: Installation, provider: Sandbox) -> None:
-    before = provider.charges
-    here.extra["ORCHESTRATOR_REQUESTS_PER_SECOND"] = "15"
-    running = here.start("run", here.prompts("flush.csv", 60))
-    for bought in (3, 20, 40):
-        until(lambda bought=bought: provider.charges >= before + bought)
-        installation = (here.folder / "data" / "installation").read_text().strip()
-        with redis.Redis(unix_socket_path=str(runtime_dir(installation) / "broker.sock")) as server:
-            server.flushall()
-    said, _ = running.communicate(timeout=150)
-    assert running.returncode == 0, said
-    assert provider.charges == before + 60
-    assert provider.ledger()["charged_twice"] == 0
-
-
-def test_a_worker_that_slept_past_its_lease_and_woke_up(
-    here: Installation, provider: Sandbox
-) -> None:
-    before = provider.charges
-    here.extra["ORCHESTRATOR_REQUESTS_PER_SECOND"] = "15"
-    running = here.start("run", here.prompts("sleep.csv", 40))
-    until(lambda: provider.charges >= before + 5)
-    (supervisor,) = processes_of(here.folder, "orchestrator.supervisor")
-    mains = set(processes_of(here.folder, "worker-submit@")) & set(children_of(supervisor))
-    sleepers = [child for main in mains for child in children_of(main)]
-    for pid in sleepers:
-        os.kill(pid, signal.SIGSTOP)
-    end_leases(f"sqlite:///{here.folder / 'data' / 'orchestrator.db'}")
-
-    def rescued() -> bool:
-        counts = here.status("sleep")["counts"]
-        assert isinstance(counts, dict)
-        return counts["submitting"] == 0 and counts["unknown"] > 0
-
-    until(rescued)
-    for pid in sleepers:
-        os.kill(pid, signal.SIGCONT)
-    said, _ = running.communicate(timeout=150)
-    assert running.returncode == 0, said
-    assert provider.charges == before + 40
-    assert provider.ledger()["charged_twice"] == 0
-    assert all(row["video_urls"] for row in here.results("sleep"))
 
 
 def test_two_beats_and_a_broker_that_delivers_again_after_two_seconds(
