@@ -9,7 +9,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -89,7 +89,7 @@ def test_a_worker_asleep_in_its_posts_is_replaced_and_wakes_to_nothing(
     provider.faults({"on": "submit", "kind": "hang_after_commit", "count": 6, "seconds": 60})
     run = here.start("run", here.prompts("asleep.csv", 12))
     until(lambda: provider.charges == before + 12)
-    with asleep(the_buyer(here)):
+    with asleep(the_buyer(here), here):
         provider.faults()
         end_leases(database_of(here))
         said, _ = run.communicate(timeout=150)
@@ -127,12 +127,24 @@ def opened(link: Path) -> Path | None:
 
 
 @contextmanager
-def asleep(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
+def asleep(pid: int, here: Installation) -> Iterator[None]:
+    """Stopped between two of its transactions: one that sleeps inside keeps SQLite's only lock."""
     try:
+        until(lambda: stopped_without_the_lock(pid, here))
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def stopped_without_the_lock(pid: int, here: Installation) -> bool:
+    os.kill(pid, signal.SIGSTOP)
+    with closing(sqlite3.connect(here.folder / "data" / "orchestrator.db", timeout=1)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            os.kill(pid, signal.SIGCONT)
+            return False
+    return True
 
 
 def lost_in_the_journal(here: Installation) -> list[Outcome]:
