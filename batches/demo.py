@@ -24,6 +24,7 @@ from orchestrator.supervisor.children import SUBMIT
 HERE = Path(__file__).resolve().parent
 PLACE = HERE.parent / ".demo"
 KEY = "mv_live_demo_0123456789abcdef0123456789abcdef"
+KILLED: list[int] = []
 PACE = 5
 """Requests a second: slow enough that there is a middle to kill a worker in."""
 
@@ -77,7 +78,7 @@ def ledger(base_url: str) -> dict[str, object]:
 
 
 def kill_a_worker(base_url: str, run: subprocess.Popen[bytes]) -> None:
-    """Wait until some rows are charged, then kill -9 a process that is buying."""
+    """Wait until some rows are charged, then kill -9 the worker that is buying, whole."""
     while run.poll() is None:
         if int(str(ledger(base_url)["charges"])) >= 6:
             with connect(load_settings()) as session:
@@ -85,9 +86,9 @@ def kill_a_worker(base_url: str, run: subprocess.Popen[bytes]) -> None:
             children = subprocess.run(
                 ["pgrep", "-P", str(worker)], capture_output=True, text=True, check=True
             )
-            for child in map(int, children.stdout.split()):
-                os.kill(child, signal.SIGKILL)
-            print(f"\n>>> kill -9 of the buying processes {children.stdout.split()}\n", flush=True)
+            KILLED.extend([worker, *map(int, children.stdout.split())])
+            for pid in KILLED:
+                os.kill(pid, signal.SIGKILL)
             return
         time.sleep(0.05)
 
@@ -95,6 +96,7 @@ def kill_a_worker(base_url: str, run: subprocess.Popen[bytes]) -> None:
 def judge(base_url: str) -> int:
     """Print the ledger's verdict; 0 when nothing is missing and nothing was paid twice."""
     found = ledger(base_url)
+    print(f"in the middle the buying worker was killed: kill -9 {' '.join(map(str, KILLED))}")
     rows = sum(1 for _ in (HERE / "demo.csv").open(encoding="utf-8")) - 1
     print(f"rows {rows} · charges {found['charges']} · paid twice {found['charged_twice']}")
     return 0 if found["charges"] == rows and found["charged_twice"] == 0 else 1

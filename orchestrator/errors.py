@@ -30,11 +30,16 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}"
         field = f" {self.field}:" if self.field else ""
-        value = f" (got {self.value!r})" if self.value is not None else ""
+        value = "" if self.value is None else f" (got '{_one_line(self.value)}')"
         return f"{place}:{field} {self.message}{value}. {self.mend}"
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
+
+
+def _one_line(value: str) -> str:
+    """As written, but for what would break the line or not be seen."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)
 
 
 class OrchestratorError(Exception):

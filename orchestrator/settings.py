@@ -26,10 +26,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from orchestrator import places
+from orchestrator import env_file, places
 from orchestrator.domain.account import fingerprint
 from orchestrator.errors import ConfigError
 
+ENV_FILE = ".env"
 DEFAULT_BASE_URL = "https://api.mindvideo.ai/api/v1"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -70,7 +71,7 @@ class Settings(BaseSettings):
     """The installation's settings; docs/settings.md lists them with their meaning."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
+        env_file=ENV_FILE,
         env_file_encoding="utf-8",
         extra="ignore",
         frozen=True,
@@ -227,6 +228,11 @@ class Settings(BaseSettings):
         del settings["ORCHESTRATOR_ACTOR"]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
+    def strangers(self) -> list[str]:
+        """Sentences about variables that look like settings and are none."""
+        known = [str(field.validation_alias) for field in type(self).model_fields.values()]
+        return env_file.strangers([*os.environ, *env_file.names_in(Path(ENV_FILE))], known)
+
     def check(self) -> None:
         """Refuse what is settable but unsafe. Raises ConfigError."""
         parts = urlsplit(self.base_url)
@@ -318,6 +324,7 @@ def _as_text(value: object) -> str:
 
 def load_settings(**overrides: object) -> Settings:
     """Read and validate every setting. Raises ConfigError naming the variable and the mend."""
+    env_file.names_in(Path(ENV_FILE))
     try:
         settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:

@@ -88,9 +88,14 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _usage(error: typer.TyperException, *, as_json: bool) -> int:
-    mend = "`orchestrator --help` lists the commands, and each has a --help of its own."
-    report(UsageError(error.format_message(), mend=mend), as_json=as_json)
-    return error.exit_code
+    message = error.format_message().replace("Value error, ", "")
+    if message.startswith("Usage:"):  # A group without a command: this is its help.
+        print(message, file=sys.stderr)
+        return UsageError.exit_code
+    context = getattr(error, "ctx", None)
+    path = "orchestrator" if context is None else context.command_path
+    report(UsageError(message, mend=f"`{path} --help` shows what it takes."), as_json=as_json)
+    return UsageError.exit_code
 
 
 def report(error: OrchestratorError, *, as_json: bool) -> None:
@@ -99,6 +104,9 @@ def report(error: OrchestratorError, *, as_json: bool) -> None:
         print(json.dumps(error.as_json(), ensure_ascii=False), file=sys.stderr)
         return
     if isinstance(error, SpecError):
+        if [problem.mend for problem in error.problems] == [error.mend]:
+            print(f"error: {error.problems[0]}", file=sys.stderr)
+            return
         for problem in error.problems[:SHOWN_PROBLEMS]:
             print(problem, file=sys.stderr)
         if len(error.problems) > SHOWN_PROBLEMS:

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def batches(json: Json = False) -> int:
     """List every batch, newest first."""
     from orchestrator.cli import screen
-    from orchestrator.cli.output import console, print_json
+    from orchestrator.cli.output import print_json, show
     from orchestrator.runtime import open_runtime
     from orchestrator.services import status as status_verb
     from orchestrator.store import batches as store
@@ -34,7 +34,7 @@ def batches(json: Json = False) -> int:
     if json:
         print_json([one.as_json() for one in found])
     elif found:
-        console().print(screen.batches_table(found))
+        show(screen.batches_table(found))
     else:
         print("no batches yet: `orchestrator run SPEC` makes one")
     return 0
@@ -44,7 +44,7 @@ def status(batch: BatchName, json: Json = False) -> int:
     """Show how a batch is doing now."""
     from orchestrator.cli import following, screen
     from orchestrator.cli.finding import find_batch
-    from orchestrator.cli.output import console, print_json
+    from orchestrator.cli.output import print_json, show
     from orchestrator.runtime import open_runtime
 
     runtime = open_runtime(create=False)
@@ -53,7 +53,8 @@ def status(batch: BatchName, json: Json = False) -> int:
     if json:
         print_json(now.as_json())
     else:
-        console().print(screen.batch_screen(now, following.failures(runtime, found)))
+        show(screen.batch_screen(now, following.failures(runtime, found)))
+        following.say_if_idle(now)
     return 0
 
 
@@ -63,8 +64,9 @@ def watch(
     exit_status: Annotated[
         bool, typer.Option("--exit-status", help="End with the batch's own exit code.")
     ] = False,
+    json: Json = False,
 ) -> int:
-    """Follow a batch, or all of them, to the end; NDJSON off a terminal."""
+    """Follow a batch, or all of them, to the end; NDJSON with --json and off a terminal."""
     from orchestrator.cli import following
     from orchestrator.cli.finding import find_batch
     from orchestrator.errors import UsageError
@@ -74,9 +76,9 @@ def watch(
         raise UsageError("watch needs a batch, or --all", mend="Write one of the two.")
     runtime = open_runtime(create=False)
     if batch is None:
-        code = following.watch_all(runtime)
+        code = following.watch_all(runtime, json=json)
     else:
-        code = following.watch(runtime, find_batch(runtime.context, batch))
+        code = following.watch(runtime, find_batch(runtime.context, batch), json=json)
     return code if exit_status else 0
 
 
@@ -163,7 +165,7 @@ def _purchase_json(one: Purchase) -> dict[str, object]:
 
 def _print_purchases(purchases: Sequence[Purchase]) -> None:
     """Each cent over all generations, and what the provider told of a failure."""
-    from orchestrator.cli.output import dollars
+    from orchestrator.cli.output import dollars, plural
 
     total = 0
     for one in purchases:
@@ -178,4 +180,4 @@ def _print_purchases(purchases: Sequence[Purchase]) -> None:
         print(f"  purchase g{one.generation} {one.state}: {', '.join(parts)}")
         if one.events_json:
             print(f"    provider: {one.events_json[:1000]}")
-    print(f"  cost over {len(purchases)} purchases: {dollars(total)}")
+    print(f"  cost over {plural(len(purchases), 'purchase')}: {dollars(total)}")

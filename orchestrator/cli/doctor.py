@@ -29,6 +29,7 @@ def doctor(json: Json = False) -> int:
         ("journal", _journal),
         ("broker", _broker),
         ("workers", _workers),
+        ("settings", _settings),
         ("API key", _api_key),
         ("provider", _provider),
     ]
@@ -98,17 +99,9 @@ def _broker(settings: Settings) -> str:
 
     if settings.embedded_broker:
         return f"embedded ({children.broker_binary()}), started by `run` and `up`"
-    import redis
+    from orchestrator.cli import starting
 
-    from orchestrator.errors import ServiceError
-    from orchestrator.runtime import redis_url
-
-    try:
-        redis.Redis.from_url(redis_url(settings), socket_connect_timeout=5).ping()
-    except (redis.RedisError, ValueError, OSError) as error:
-        raise ServiceError(
-            f"the broker cannot be reached: {error}", mend="Check ORCHESTRATOR_BROKER_URL."
-        ) from None
+    starting.check_broker(settings)
     return safe_url(settings.broker_url)
 
 
@@ -127,6 +120,15 @@ def _workers(settings: Settings) -> str:
     return ", ".join(alive) or "none (`run` and `up` start them)"
 
 
+def _settings(settings: Settings) -> str:
+    from orchestrator.errors import ConfigError
+
+    strange = settings.strangers()
+    if strange:
+        raise ConfigError("; ".join(strange), mend="Mend the name, or unset it.")
+    return "no unknown variable"
+
+
 def _api_key(settings: Settings) -> str:
     settings.require_api_key()
     return f"set, fingerprint {settings.account}"
@@ -137,5 +139,5 @@ def _provider(settings: Settings) -> str:
 
     if settings.api_key is None:
         return f"{settings.base_url} (not tried without a key)"
-    starting.check_reachable(settings)
-    return f"{settings.base_url} answers"
+    starting.check_key(settings)
+    return f"{settings.base_url} answers and takes the key"

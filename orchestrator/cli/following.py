@@ -14,7 +14,7 @@ from orchestrator.errors import ServiceError
 from orchestrator.runtime import Runtime
 from orchestrator.services import status
 from orchestrator.services.status import BatchStatus
-from orchestrator.store import batches, views, workers
+from orchestrator.store import batches, views
 from orchestrator.store.batches import Batch
 
 TERMINAL_SECONDS = 0.5
@@ -28,6 +28,11 @@ PATIENCE_SECONDS = 60.0
 def read(runtime: Runtime, batch: Batch) -> BatchStatus:
     with runtime.context.store.read() as tx:
         return status.read(tx, runtime.context, batches.get(tx, batch.id))
+
+
+def say_if_idle(now: BatchStatus) -> None:
+    if now.idle:
+        say("no worker is running; `orchestrator up` starts one and sends what waits")
 
 
 def failures(runtime: Runtime, batch: Batch) -> list[tuple[str, str, str, int]]:
@@ -57,10 +62,15 @@ def moments(
 
 
 def follow(
-    runtime: Runtime, batch: Batch, pause: Callable[[float], None] = time.sleep
+    runtime: Runtime,
+    batch: Batch,
+    pause: Callable[[float], None] = time.sleep,
+    *,
+    json: bool = False,
 ) -> BatchStatus:
     """Show the batch until it is settled; returns how it ended."""
-    return _on_terminal(runtime, batch, pause) if on_terminal() else _off(runtime, batch, pause)
+    shown = _off if json or not on_terminal() else _on_terminal
+    return shown(runtime, batch, pause)
 
 
 def _on_terminal(runtime: Runtime, batch: Batch, pause: Callable[[float], None]) -> BatchStatus:
@@ -82,7 +92,7 @@ def _off(runtime: Runtime, batch: Batch, pause: Callable[[float], None]) -> Batc
     return now
 
 
-def watch_all(runtime: Runtime) -> int:
+def watch_all(runtime: Runtime, *, json: bool = False) -> int:
     """`watch --all`: every batch that was open at the beginning, until all are settled."""
     with runtime.context.store.read() as tx:
         chosen = batches.lively(tx, since=tx.now)
@@ -90,7 +100,7 @@ def watch_all(runtime: Runtime) -> int:
         say("no batch is open")
         return 0
     shapes: dict[str, dict[str, object]] = {}
-    terminal = on_terminal()
+    terminal = on_terminal() and not json
     with Live(console=console(), refresh_per_second=4) if terminal else nullcontext() as live:
         while True:
             found = [read(runtime, batch) for batch in chosen]
@@ -111,17 +121,14 @@ def _emit_changes(found: Iterable[BatchStatus], shapes: dict[str, dict[str, obje
         shapes[one.batch.title] = shape
 
 
-def watch(runtime: Runtime, batch: Batch) -> int:
+def watch(runtime: Runtime, batch: Batch, *, json: bool = False) -> int:
     """`watch` and `submit --watch`: follow, then say how it ended."""
-    with runtime.context.store.read() as tx:
-        alive = workers.alive(tx)
-    if not alive and batch.finished_at is None:
-        say("no worker is running; `orchestrator up` starts one")
+    say_if_idle(read(runtime, batch))
     try:
-        ended = follow(runtime, batch)
+        ended = follow(runtime, batch, json=json)
     except KeyboardInterrupt:
         say(f"the batch goes on without being watched; `orchestrator watch {batch.title}` again")
         raise
-    if not on_terminal():
+    if json or not on_terminal():
         emit("ended", **ended.as_json())
     return ended.exit_code()

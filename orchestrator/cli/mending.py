@@ -307,11 +307,11 @@ def _adoptions(texts: Sequence[str]) -> dict[str, Sentence]:
 
 
 def _agreed(waiting: Sequence[Waiting], *, yes: bool) -> bool:
-    from orchestrator.cli.output import on_terminal, plural, say
+    from orchestrator.cli.output import ask, can_answer, plural, say
 
-    if yes or not on_terminal() or not waiting:
+    if yes or not can_answer() or not waiting:
         return True
-    if typer.confirm(f"Settle all {plural(len(waiting), 'purchase')} that wait this way?"):
+    if ask(f"Settle all {plural(len(waiting), 'purchase')} that wait this way?"):
         return True
     say("nothing was changed")
     return False

@@ -4,20 +4,53 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from rich.console import Console
+import typer
+from rich.console import Console, RenderableType
 
 from orchestrator.domain.money import to_usd
+from orchestrator.services.pricing import Estimate
+
+_PIPE_COLUMNS = 1000
+"""Off a terminal nothing is wrapped: whoever reads it has a width of their own."""
 
 
 def console() -> Console:
     """For people; rich looks at the terminal and at NO_COLOR by itself."""
-    return Console(highlight=False, soft_wrap=False)
+    return Console(highlight=False, width=None if on_terminal() else _PIPE_COLUMNS)
+
+
+def show(*parts: RenderableType) -> None:
+    """Print on stdout; off a terminal without padding at the ends of lines."""
+    out = console()
+    if on_terminal():
+        _print(out, parts)
+        return
+    with out.capture() as captured:
+        _print(out, parts)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _print(out: Console, parts: Sequence[RenderableType]) -> None:
+    for part in parts:
+        # What does not wrap, a URL, is left to the terminal, so that it can be copied whole.
+        out.print(part, crop=False)
 
 
 def on_terminal() -> bool:
     return sys.stdout.isatty()
+
+
+def can_answer() -> bool:
+    """Whether a person is there to answer a question, even where the output goes into a file."""
+    return on_terminal() or (sys.stdin.isatty() and sys.stderr.isatty())
+
+
+def ask(question: str) -> bool:
+    """A yes or no, asked beside the output proper; no is what an empty answer means."""
+    return typer.confirm(question, default=False, err=True)
 
 
 def print_json(value: object) -> None:
@@ -43,6 +76,15 @@ def dollars(nanos: int | None) -> str:
     whole, _, fraction = text.partition(".")
     sign = "-" if whole.startswith("-") else ""
     return f"{sign}${int(whole.lstrip('-')):,}.{fraction:0<2}"
+
+
+def about(cost: Estimate) -> str:
+    """What something will cost, in the words of a question about it."""
+    if cost.known:
+        return f"about {dollars(cost.low)}"
+    if cost.low:
+        return f"{dollars(cost.low)} for those of known price, the rest unknown"
+    return "price unknown until the first answer"
 
 
 def plural(number: int, noun: str) -> str:

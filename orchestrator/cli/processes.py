@@ -52,7 +52,7 @@ def run(
     json: Json = False,
 ) -> int:
     """Record a spec, send it, stay to the end, print results and cost."""
-    from orchestrator.cli import following, taking
+    from orchestrator.cli import following, starting, taking
     from orchestrator.cli.specs import read_budget
     from orchestrator.runtime import open_runtime
 
@@ -68,12 +68,14 @@ def run(
         keep_removed,
         resend_changed,
     )
-    taken = taking.take(runtime, spec, wishes, ask=not yes)
+    taken = taking.take(runtime, spec, wishes, yes=yes, starts=True)
     if taken is None:
         return 0
     taking.print_taken(runtime, taken, json=json)
     ended = following.read(runtime, taken.batch)
     if not ended.settled or ended.gate is not None or ended.batch.stop_code is not None:
+        if not taken.difference.to_send:
+            starting.check_reachable(runtime.settings)
         ended = _to_the_end(runtime, taken.batch, spec)
     _print_end(runtime, ended)
     return ended.exit_code()
@@ -89,7 +91,6 @@ def _to_the_end(runtime: Runtime, batch: Batch, spec: Path) -> BatchStatus:
     from orchestrator.supervisor import connect
 
     starting.look_at_gates(runtime.context)
-    starting.check_reachable(runtime.settings)
     with _let_go(runtime, batch, spec), connect(runtime.settings) as session:
         try:
             ended = following.follow(runtime, batch, lambda seconds: _pause(session, seconds))
@@ -151,7 +152,7 @@ class _let_go:  # noqa: N801 reads as a verb in `with`
 def _print_end(runtime: Runtime, ended: BatchStatus) -> None:
     """Few rows: each with its URL. Many: failures by cause. Then the cost."""
     from orchestrator.cli import following, screen
-    from orchestrator.cli.output import console, dollars, emit, on_terminal
+    from orchestrator.cli.output import console, dollars, emit, on_terminal, show
     from orchestrator.cli.rows import as_json
     from orchestrator.store import views
 
@@ -167,7 +168,7 @@ def _print_end(runtime: Runtime, ended: BatchStatus) -> None:
         return
     out = console()
     if few:
-        out.print(screen.results_table(few))
+        show(*screen.results_lines(few), "")
     failed = following.failures(runtime, ended.batch)
     for state, code, message, number in failed:
         out.print(f"  {number:,} {state} ({code}) {message}", style="red", markup=False)
@@ -203,6 +204,9 @@ def up(json: Json = False) -> int:
     runtime.settings.require_api_key()
     if runtime.new_data_dir:
         say(f"made {runtime.settings.data_dir}: batches submitted from here live there")
+    if not runtime.settings.embedded_broker:
+        starting.check_broker(runtime.settings)
+    starting.say_what_else_is_sent(runtime)
     starting.look_at_gates(runtime.context)
     with connect(runtime.settings, flower=True) as session:
         flower = session.flower or {}

@@ -112,7 +112,7 @@ def _write(
     import json
 
     from orchestrator.cli import screen
-    from orchestrator.cli.output import console
+    from orchestrator.cli.output import show
     from orchestrator.cli.rows import as_cells, as_json
 
     def shape(row: Result) -> str:
@@ -121,7 +121,7 @@ def _write(
 
     match form:
         case Format.TABLE:
-            console().print(screen.results_table(list(rows)))
+            show(*screen.results_lines(list(rows)))
         case Format.CSV:
             writer = csv.writer(target, lineterminator="\n")
             writer.writerow(columns)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.output import dollars, plural
 from orchestrator.domain.batch import BatchState
+from orchestrator.domain.identity import from_content
 from orchestrator.domain.states import State
 from orchestrator.services.status import BatchStatus
 from orchestrator.store.views import Result
@@ -35,6 +36,10 @@ _STATE_COLOURS = {
     BatchState.PAUSED: "yellow",
     BatchState.CANCELLING: "yellow",
 }
+
+
+_EXCERPT = 32
+"""Cells of its prompt by which a row without an id is told."""
 
 
 class Pace:
@@ -86,7 +91,8 @@ def _clock(time_ms: int) -> str:
 
 def _head(now: BatchStatus) -> Text:
     colour = _STATE_COLOURS.get(now.state, "cyan")
-    return Text.assemble((now.batch.title, "bold"), "  ", (str(now.state), colour))
+    head = Text.assemble((now.batch.title, "bold"), "  ", (str(now.state), colour))
+    return head.append(", but no worker is running", "yellow") if now.idle else head
 
 
 def _bar(now: BatchStatus, pace: Pace | None) -> RenderableType:
@@ -158,18 +164,36 @@ def batches_table(found: Sequence[BatchStatus]) -> Table:
     return table
 
 
-def results_table(results: Sequence[Result]) -> RenderableType:
-    table = Table(box=None, pad_edge=False)
-    for column in ("row", "key", "state", "cost", "video or reason"):
-        table.add_column(column, overflow="fold")
-    for one in results:
-        cost = one.actual_nanos if one.actual_nanos is not None else one.assumed_nanos
-        shown = " ".join(one.video_urls) or one.error_message or one.error_code or ""
-        table.add_row(
-            str(one.position),
-            Text(one.row_key),
-            Text(str(one.state), style=_COLOURS.get(one.state, "")),
-            "" if cost is None else dollars(cost),
-            Text(shown),
-        )
-    return Padding(table, (1, 0))
+def results_lines(results: Sequence[Result]) -> Iterator[RenderableType]:
+    """A line a row, its URLs unbroken however narrow the terminal; reasons wrap by words."""
+    heads = [_result_head(one) for one in results]
+    titles = ("row", "what", "state", "cost")
+    widths = [max(map(cell_len, column)) for column in zip(titles, *heads, strict=True)]
+
+    def line(cells: Sequence[str], style: str = "") -> Text:
+        padded = [set_cell_size(cell, width) for cell, width in zip(cells, widths, strict=True)]
+        text = Text("  ".join(padded), no_wrap=True, overflow="ignore")
+        start = len("  ".join(padded[:2])) + 2
+        text.stylize(style, start, start + len(cells[2]))
+        return text
+
+    yield line(titles).append("  video or reason")
+    for one, head in zip(results, heads, strict=True):
+        text = line(head, _COLOURS.get(one.state, ""))
+        if one.video_urls:
+            yield text.append("  " + " ".join(one.video_urls))
+            continue
+        row = Table.grid(padding=(0, 2))
+        row.add_column(no_wrap=True)
+        row.add_column()
+        row.add_row(text, Text(one.error_message or one.error_code or ""))
+        yield row
+
+
+def _result_head(one: Result) -> tuple[str, str, str, str]:
+    cost = one.actual_nanos if one.actual_nanos is not None else one.assumed_nanos
+    what = one.row_key
+    if from_content(what):
+        prompt = " ".join(one.source.get("prompt", what).split())
+        what = prompt if cell_len(prompt) <= _EXCERPT else set_cell_size(prompt, _EXCERPT - 1) + "…"
+    return str(one.position), what, str(one.state), "" if cost is None else dollars(cost)

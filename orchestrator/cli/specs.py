@@ -44,16 +44,18 @@ def validate(spec: SpecPath, json: Json = False) -> int:
         if not json:
             raise
         problems = [p.as_json() for p in error.problems] or [_file_problem(spec, error)]
-        print_json({"valid": False, "rows": 0, "problems": problems})
+        print_json({"valid": False, "rows": 0, "problems": problems, "notes": []})
         return error.exit_code
     if json:
         problems = [problem.as_json() for problem in found.problems]
-        print_json({"valid": not problems, "rows": found.rows, "problems": problems})
+        notes = [str(note) for note in found.notes]
+        shape = {"valid": not problems, "rows": found.rows, "problems": problems, "notes": notes}
+        print_json(shape)
         return SpecError.exit_code if problems else 0
     for note in found.notes:
         say(f"note: {note}")
     if found.problems:
-        raise too_many_problems(spec, list(found.problems))
+        raise too_many_problems(spec, list(found.problems), then="it would be refused")
     print(f"{spec}: {plural(found.rows, 'row')}, no problems")
     return 0
 
@@ -96,7 +98,7 @@ def plan(
 
 
 def _print_plan(plan: Plan) -> None:
-    from orchestrator.cli.output import console, dollars, plural
+    from orchestrator.cli.output import about, console, dollars, plural
 
     out = console()
     out.print(f"[bold]{plan.title}[/bold]: {plural(plan.rows, 'row')}")
@@ -108,8 +110,8 @@ def _print_plan(plan: Plan) -> None:
         "duplicates": plan.duplicates,
     }
     out.print("  " + " · ".join(f"{what} {number:,}" for what, number in parts.items()))
-    known = "" if plan.cost.known else " for the rows of known price; the others are unknown"
-    out.print(f"  cost of the new rows: {dollars(plan.cost.low)}{known}")
+    if plan.classes:
+        out.print(f"  cost of the new rows: {about(plan.cost)}")
     for price_class, (number, price) in sorted(plan.classes.items()):
         each = dollars(price) if price is not None else "price unknown"
         out.print(f"    {price_class}: {number:,} × {each}")
@@ -148,12 +150,12 @@ def submit(
         keep_removed,
         resend_changed,
     )
-    taken = taking.take(runtime, spec, wishes, ask=not yes)
+    taken = taking.take(runtime, spec, wishes, yes=yes)
     if taken is None:
         return 0
     taking.print_taken(runtime, taken, json=json)
     if not watch:
-        taking.say_who_sends(runtime, taken)
+        following.say_if_idle(following.read(runtime, taken.batch))
         return 0
     return following.watch(runtime, taken.batch)
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
+import redis
+
+from orchestrator.cli.output import plural, say
+from orchestrator.domain.gate import KINDS
+from orchestrator.domain.outcome import Gated
+from orchestrator.errors import ConfigError, ServiceError
 from orchestrator.provider import ProviderClient, Timeouts
+from orchestrator.runtime import Runtime, redis_url
 from orchestrator.services.context import Context
+from orchestrator.services.gatekeeping import PROBE_TASK
 from orchestrator.settings import Settings
-from orchestrator.store import gates
+from orchestrator.store import gates, views
 
 REACH_SECONDS = 10.0
 
@@ -19,18 +28,60 @@ def look_at_gates(context: Context) -> None:
             gates.probe_now(tx, context.provider, context.account)
 
 
+def say_what_else_is_sent(runtime: Runtime, *, besides: str = "") -> None:
+    """Processes work for every open batch of the installation; nobody should be surprised."""
+    with runtime.context.store.read() as tx:
+        waiting = views.waiting_to_be_sent(tx, runtime.context.provider)
+    for title, rows in waiting.items():
+        if title != besides:
+            say(
+                f"note: {title} has {plural(rows, 'row')} waiting, which will be sent "
+                f"(`orchestrator pause {title}` keeps them back)"
+            )
+
+
 def check_reachable(settings: Settings) -> None:
-    """Raises ServiceError where the provider cannot be reached at all: better now than later."""
-    asyncio.run(_reach(settings))
+    """Raises ServiceError where broker or provider cannot be reached: better now than later."""
+    if not settings.embedded_broker:
+        check_broker(settings)
+    asyncio.run(_ask_provider(settings, ProviderClient.reach))
 
 
-async def _reach(settings: Settings) -> None:
+def check_broker(settings: Settings) -> None:
+    """Raises ServiceError."""
+    try:
+        with redis.Redis.from_url(redis_url(settings), socket_connect_timeout=5) as server:
+            server.ping()
+    except (redis.RedisError, ValueError, OSError) as error:
+        raise ServiceError(
+            f"the broker cannot be reached: {error}",
+            mend="Check ORCHESTRATOR_BROKER_URL; without it an embedded broker is used.",
+            code="broker",
+        ) from None
+
+
+def check_key(settings: Settings) -> None:
+    """Raises ServiceError where the provider is out of reach, ConfigError where it refuses us."""
+    asyncio.run(_ask_provider(settings, _try_key))
+
+
+async def _ask_provider(
+    settings: Settings, question: Callable[[ProviderClient], Awaitable[None]]
+) -> None:
     client = ProviderClient(
         base_url=settings.base_url,
         api_key=settings.require_api_key(),
         timeouts=Timeouts(connect=REACH_SECONDS, total=REACH_SECONDS),
     )
     try:
-        await client.reach()
+        await question(client)
     finally:
         await client.aclose()
+
+
+async def _try_key(client: ProviderClient) -> None:
+    await client.reach()
+    outcome = await client.task(PROBE_TASK)
+    if isinstance(outcome, Gated):
+        kind = KINDS[outcome.reason]
+        raise ConfigError(kind.sentence, mend=kind.mend, code=outcome.reason.value)

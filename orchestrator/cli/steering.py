@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.journal import JournalWriter
     from orchestrator.runtime import Runtime
     from orchestrator.services.context import Context
-    from orchestrator.services.control import RetryPlan, Steered
+    from orchestrator.services.control import Steered
     from orchestrator.store.batches import Batch
 
 Rows = Annotated[
@@ -75,9 +75,8 @@ def _steer(
 def _print(runtime: Runtime, steered: Steered, done: str, *, json: bool) -> None:
     """What became of the batch, and the money still in flight."""
     from orchestrator.cli import following
-    from orchestrator.cli.output import dollars, plural, print_json, say
+    from orchestrator.cli.output import dollars, plural, print_json
     from orchestrator.domain.batch import Wanted
-    from orchestrator.store import workers
 
     now = following.read(runtime, steered.batch)
     batch = now.batch
@@ -92,11 +91,7 @@ def _print(runtime: Runtime, steered: Steered, done: str, *, json: bool) -> None
     flying = now.in_flight
     print(f"in flight: {dollars(batch.held_nanos)} for {plural(flying, 'row')}")
     print(f"spent: {dollars(now.cost_nanos)}")
-    if batch.wanted is Wanted.OPEN and not now.settled:
-        with runtime.context.store.read() as tx:
-            alive = workers.alive(tx)
-        if not alive:
-            say("no worker is running; `orchestrator up` starts one and sends what waits")
+    following.say_if_idle(now)
 
 
 def retry(
@@ -115,7 +110,7 @@ def retry(
 ) -> int:
     """Buy anew what ended without success: another purchase, under another key."""
     from orchestrator.cli.finding import find_to_steer
-    from orchestrator.cli.output import on_terminal, plural, say
+    from orchestrator.cli.output import about, ask, can_answer, plural, say
     from orchestrator.runtime import open_runtime
     from orchestrator.services import control
 
@@ -130,13 +125,15 @@ def retry(
             f"note: {plural(plan.spent, 'row')} had {most} purchases already; "
             "--max-generations allows more"
         )
-    if plan.items and on_terminal() and not yes and not typer.confirm(_question(plan)):
+    question = f"Buy {plural(len(plan.items), 'row')} anew, {about(plan.cost)}?"
+    if plan.items and not yes and can_answer() and not ask(question):
         say("nothing was changed")
         return 0
     steered = control.retry(runtime.context, found, plan)
-    if not json:
-        print(f"added cost: {_cost(plan)}")
-    _print(runtime, steered, "retried", json=json)
+    if not json and plan.items:
+        print(f"added cost: {about(plan.cost)}")
+    done = "retried" if plan.items else "has nothing to retry"
+    _print(runtime, steered, done, json=json)
     return 0
 
 
@@ -154,19 +151,3 @@ def _codes(where: list[str]) -> list[str]:
             )
         codes += value.split(",")
     return codes
-
-
-def _question(plan: RetryPlan) -> str:
-    from orchestrator.cli.output import plural
-
-    return f"Buy {plural(len(plan.items), 'row')} anew, {_cost(plan)}?"
-
-
-def _cost(plan: RetryPlan) -> str:
-    from orchestrator.cli.output import dollars
-
-    if plan.cost.known:
-        return f"about {dollars(plan.cost.low)}"
-    if plan.cost.low:
-        return f"{dollars(plan.cost.low)} for those of known price, the rest unknown"
-    return "price unknown until the first answer"

@@ -5,15 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
 from orchestrator.cli.finding import check_name
-from orchestrator.cli.output import console, dollars, emit, on_terminal, plural, print_json, say
+from orchestrator.cli.output import (
+    about,
+    ask,
+    can_answer,
+    console,
+    emit,
+    on_terminal,
+    plural,
+    print_json,
+    say,
+)
 from orchestrator.runtime import Runtime
 from orchestrator.services import intake, status
 from orchestrator.services.intake import Declined, Options, Proposal, Taken
 from orchestrator.spec import Spec
-from orchestrator.store import batches, workers
+from orchestrator.store import batches
 
 _PROGRESS_EVERY = 20_000
 
@@ -32,14 +40,23 @@ class Wishes:
     resend_changed: bool
 
 
-def take(runtime: Runtime, path: Path, wishes: Wishes, *, ask: bool) -> Taken | None:
-    """Record the spec; None where the person said no."""
-    if runtime.new_data_dir:
-        say(f"made {runtime.settings.data_dir}: batches submitted from here live there")
+def take(
+    runtime: Runtime, path: Path, wishes: Wishes, *, yes: bool, starts: bool = False
+) -> Taken | None:
+    """Record the spec; None where the person said no.
+
+    `starts`: this command starts the processes that send, so whatever keeps them from sending is
+    said before anything is recorded, and so is what else they will send.
+    """
+    _say_where(runtime)
 
     def options(spec: Spec) -> Options:
         name, label = intake.default_options(path, spec, wishes.name, wishes.label)
         budget = wishes.budget_nanos
+        if starts:
+            from orchestrator.cli import starting
+
+            starting.say_what_else_is_sent(runtime, besides=f"{name}@{label}")
         return Options(
             check_name(name, "name"),
             check_name(label, "label"),
@@ -55,10 +72,18 @@ def take(runtime: Runtime, path: Path, wishes: Wishes, *, ask: bool) -> Taken | 
     def confirm(proposal: Proposal) -> bool:
         for note in proposal.notes:
             say(f"note: {note}")
-        if not ask or not on_terminal() or proposal.to_send == 0:
+        if proposal.difference.to_send == 0:
+            return True
+        if starts:
+            from orchestrator.cli import starting
+
+            starting.check_reachable(runtime.settings)
+        if yes or not can_answer():
             return True
         _summarise(proposal)
-        return typer.confirm(_question(proposal), default=False)
+        return ask(
+            f"Send {plural(proposal.difference.to_send, 'new row')}, {about(proposal.cost)}?"
+        )
 
     try:
         return intake.take_in(
@@ -67,6 +92,13 @@ def take(runtime: Runtime, path: Path, wishes: Wishes, *, ask: bool) -> Taken | 
     except Declined:
         say("nothing was recorded and nothing will be sent")
         return None
+
+
+def _say_where(runtime: Runtime) -> None:
+    for sentence in runtime.settings.strangers():
+        say(f"note: {sentence}")
+    if runtime.new_data_dir:
+        say(f"made {runtime.settings.data_dir}: batches submitted from here live there")
 
 
 def _new(runtime: Runtime, name: str, label: str) -> bool:
@@ -93,17 +125,7 @@ def _summarise(proposal: Proposal) -> None:
         "removed": difference.removed,
     }
     line = " · ".join(f"{what} {number:,}" for what, number in parts.items() if number)
-    console().print(f"[bold]{proposal.title}[/bold]: {plural(proposal.rows, 'row')} ({line})")
-
-
-def _question(proposal: Proposal) -> str:
-    rows = plural(proposal.to_send, "new row")
-    cost = proposal.cost
-    if cost.known:
-        return f"Send {rows}, about {dollars(cost.low)}?"
-    if cost.low:
-        return f"Send {rows}, {dollars(cost.low)} for those of known price, the rest unknown?"
-    return f"Send {rows}, price unknown until the first answer?"
+    say(f"{proposal.title}: {plural(proposal.rows, 'row')} ({line})")
 
 
 def as_json(runtime: Runtime, taken: Taken) -> dict[str, object]:
@@ -142,10 +164,3 @@ def print_taken(runtime: Runtime, taken: Taken, *, json: bool) -> None:
     if difference.changed_sent:
         changed = plural(difference.changed_sent, "changed row")
         say(f"note: {changed} had been sent already; --resend-changed buys the new version too")
-
-
-def say_who_sends(runtime: Runtime, taken: Taken) -> None:
-    with runtime.context.store.read() as tx:
-        alive = workers.alive(tx)
-    if not alive and taken.batch.finished_at is None:
-        say("no worker is running; `orchestrator up` starts one and sends what is recorded")

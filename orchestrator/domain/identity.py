@@ -118,6 +118,11 @@ def row_key(row_id: str | None, digest: str, occurrence: int) -> str:
     return f"{content_key(digest)}.{occurrence}"
 
 
+def from_content(key: str) -> bool:
+    """Whether a row key was made of the row's content, for want of an id."""
+    return key.startswith(_ID_MARK)
+
+
 def content_key(digest: str) -> str:
     """The part of a row key that equal rows without ids share."""
     return f"{_ID_MARK}{digest[:_DIGEST_CHARS]}"

@@ -123,6 +123,8 @@ def serve(
         elif not store.keys():
             _, text = store.create_key("first")
             greeting += f"\nexport MINDVIDEO_BASE_URL={{base_url}} MINDVIDEO_API_KEY={text}"
+        else:
+            greeting += "\nits keys are those it had; `sandbox keys create` makes another"
         sandbox = Sandbox(behaviour, limits, store, Tasks(store, behaviour, limits), faults)
         sandbox.url_lifetime = url_lifetime
         serve_forever(sandbox, server, ready_file, greeting)

@@ -66,7 +66,15 @@ def resume(
     batch = _as_it_is(context, batch)
     if batch.finished_at is not None and batch.wanted is Wanted.OPEN:
         raise _finished(batch, "resume")
-    committed = batch.held_nanos + batch.actual_nanos + batch.assumed_nanos
+    refuse_spent_budget(batch, budget_nanos)
+    with context.store.read() as tx:
+        _refuse_unreadable(batch, lives.needing_person(tx, batch.id))
+    return _want(context, journal, batch, Wanted.OPEN, budget_nanos)
+
+
+def refuse_spent_budget(batch: Batch, budget_nanos: int | None) -> None:
+    """Raises UsageError for a budget below what is committed already."""
+    committed = batch.committed_nanos
     if budget_nanos is not None and budget_nanos < committed:
         raise UsageError(
             f"a budget of {to_usd(budget_nanos)} USD is below the {to_usd(committed)} USD that "
@@ -74,9 +82,6 @@ def resume(
             mend=f"Give more than {to_usd(committed)}, or pause the batch.",
             code="budget_too_low",
         )
-    with context.store.read() as tx:
-        _refuse_unreadable(batch, lives.needing_person(tx, batch.id))
-    return _want(context, journal, batch, Wanted.OPEN, budget_nanos)
 
 
 def _refuse_unreadable(batch: Batch, waiting: Sequence[lives.Stored]) -> None:

@@ -17,6 +17,7 @@ from orchestrator.domain.identity import KEY_VERSION
 from orchestrator.domain.money import to_usd
 from orchestrator.errors import NeedsPersonError, OrchestratorError, Problem, SpecError, UsageError
 from orchestrator.services.context import Context
+from orchestrator.services.control import refuse_spent_budget
 from orchestrator.services.pricing import Estimate, estimate
 from orchestrator.spec import Note, Spec, SpecRow, open_spec
 from orchestrator.store import batches, intake, lives, prices, restoring
@@ -57,10 +58,6 @@ class Proposal:
     difference: Difference
     cost: Estimate
     notes: tuple[Note, ...]
-
-    @property
-    def to_send(self) -> int:
-        return sum(self.difference.price_classes.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +135,9 @@ def _open_batch(context: Context, chosen: Options, token: str) -> Batch:
                 wanted=chosen.wanted,
             )
             if batch is not None:
-                _refuse_other_home(context, batch)
+                batch = _at_home(tx, context, batch)
                 _refuse_cancelled(batch, chosen)
+                refuse_spent_budget(batch, chosen.budget_nanos)
                 if intake.lock(tx, batch.id, token):
                     intake.sweep(tx, batch.id)
                     return batch
@@ -198,21 +196,32 @@ def _refuse_older_database(context: Context, batch: Batch, directory: Path) -> N
                 )
 
 
-def _refuse_other_home(context: Context, batch: Batch) -> None:
-    """A batch stays with the namespace and provider that its keys and money belong to."""
-    if batch.published_at is None:
-        return
+def _at_home(tx: Tx, context: Context, batch: Batch) -> Batch:
+    """A batch stays with the namespace and provider that its keys and money belong to.
+
+    Raises UsageError where they are others; until something is sent it moves with the settings.
+    """
+    home = (context.namespace, context.provider)
+    if (batch.namespace, batch.provider) == home:
+        return batch
+    if batches.rehome(
+        tx,
+        batch.id,
+        namespace=context.namespace,
+        provider=context.provider,
+        actor=context.actor,
+    ):
+        return batches.get(tx, batch.id)
     if batch.namespace != context.namespace:
         raise UsageError(
             f"{batch.title} belongs to the namespace {batch.namespace!r}, not "
             f"{context.namespace!r}",
             mend="Set ORCHESTRATOR_NAMESPACE back, or give the batch another --label.",
         )
-    if batch.provider != context.provider:
-        raise UsageError(
-            f"{batch.title} was submitted to {batch.provider}, not {context.provider}",
-            mend="Set MINDVIDEO_BASE_URL back, or give the batch another --label.",
-        )
+    raise UsageError(
+        f"{batch.title} was submitted to {batch.provider}, not {context.provider}",
+        mend="Set MINDVIDEO_BASE_URL back, or give the batch another --label.",
+    )
 
 
 def _refuse_cancelled(batch: Batch, chosen: Options) -> None:
@@ -260,11 +269,13 @@ def _stage(
     return revision_id, rows, tuple(notes)
 
 
-def too_many_problems(path: Path, problems: list[Problem]) -> SpecError:
+def too_many_problems(
+    path: Path, problems: list[Problem], *, then: str = "nothing was recorded"
+) -> SpecError:
     many = f"{len(problems):,} problems" if len(problems) > 1 else "1 problem"
     return SpecError(
-        f"{path} has {many}; nothing was recorded",
-        mend="Mend the rows named, then submit again.",
+        f"{path} has {many}; {then}",
+        mend="Mend the places named, then give the same command again.",
         problems=problems,
     )
 

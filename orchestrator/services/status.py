@@ -11,7 +11,7 @@ from orchestrator.domain.money import to_usd, to_usd_or_none
 from orchestrator.domain.states import IN_FLIGHT, OPEN, POLLED, State
 from orchestrator.services.context import Context
 from orchestrator.services.pricing import Estimate, estimate
-from orchestrator.store import gates, prices, views
+from orchestrator.store import gates, prices, views, workers
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
 from orchestrator.store.gates import Gate
@@ -31,6 +31,8 @@ class BatchStatus:
     gate: Gate | None
     moving: int
     """Items that something may still become of without a person."""
+    workers: int
+    """Worker processes that gave a sign of life lately; counted while the batch is not finished."""
     unsent: Estimate
     """What the items that are still to be sent will cost, as far as their prices are known."""
 
@@ -77,6 +79,11 @@ class BatchStatus:
         return self.state in (BatchState.FINISHED, BatchState.BLOCKED) or (
             still_open <= self.needs_person
         )
+
+    @property
+    def idle(self) -> bool:
+        """Whether something would happen if only a worker were running."""
+        return self.workers == 0 and not self.settled
 
     @property
     def in_flight(self) -> int:
@@ -140,6 +147,7 @@ class BatchStatus:
                 "budget": to_usd_or_none(batch.budget_nanos),
             },
             "gate": self._gate_json(),
+            "workers": self.workers,
             "created_at": iso(batch.created_at),
             "finished_at": iso(batch.finished_at),
         }
@@ -201,4 +209,5 @@ def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
     moving = sum(counts[key] - barred.get(key, 0) for key in (State.SUBMITTING, *POLLED))
     left = {} if batch.finished_at else views.unsent_by_class(tx, batch.id)
     unsent = estimate(left, prices.known(tx, batch.provider) if left else {})
-    return BatchStatus(batch, state, counts, by_code, gate, moving, unsent)
+    alive = 0 if batch.finished_at else len(workers.alive(tx))
+    return BatchStatus(batch, state, counts, by_code, gate, moving, alive, unsent)

@@ -69,7 +69,8 @@ def claim_chunk(
             return None
         batch = batches.lock(tx, found[0].batch_id)
         barred = gates.closed(tx, context.provider, desk.account) and not probe
-        if barred or not batches.sends(batch):
+        elsewhere = batch.provider != context.provider
+        if barred or elsewhere or not batches.sends(batch):
             claims.release(tx, [item.item_id for item in found])
             return None
         room = None

@@ -48,9 +48,12 @@ class Batch:
     @property
     def free_nanos(self) -> int | None:
         """What the budget leaves; None without a budget, negative where it was passed."""
-        if self.budget_nanos is None:
-            return None
-        return self.budget_nanos - self.held_nanos - self.actual_nanos - self.assumed_nanos
+        return None if self.budget_nanos is None else self.budget_nanos - self.committed_nanos
+
+    @property
+    def committed_nanos(self) -> int:
+        """What is spent, or may have been."""
+        return self.held_nanos + self.actual_nanos + self.assumed_nanos
 
 
 def sends(batch: Batch) -> bool:
@@ -169,6 +172,21 @@ def create(
     )
     created = tx.conn.execute(statement).scalar_one_or_none()
     return None if created is None else get(tx, created)
+
+
+def rehome(tx: Tx, batch_id: int, *, namespace: str, provider: str, actor: str) -> bool:
+    """Give a batch to another provider and namespace; False once anything of it may be sent."""
+    lock(tx, batch_id)  # Whoever claims has it too: what is claimed by now is seen below.
+    c = t.batches.c
+    bought = exists().where(t.submissions.c.batch_id == batch_id)
+    moved = tx.conn.execute(
+        update(t.batches)
+        .where(c.id == batch_id, ~bought)
+        .values(namespace=namespace, provider=provider)
+    ).rowcount
+    if moved:
+        history.append(tx, actor, [Entry(batch_id, "provider", detail=f"now {provider}")])
+    return bool(moved)
 
 
 def stop(tx: Tx, batch_id: int, code: Stop, message: str, *, actor: str) -> bool:

@@ -56,6 +56,10 @@ class Difference:
     price_classes: dict[str, int]
     """What publishing would add to send: price class -> number of items."""
 
+    @property
+    def to_send(self) -> int:
+        return sum(self.price_classes.values())
+
 
 def lock(tx: Tx, batch_id: int, token: str) -> bool:
     """Take or renew the right to change the batch's rows; False while another has it."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import BigInteger, cast, func, literal_column, or_, select
 from sqlalchemy.sql import ColumnElement
 
+from orchestrator.domain.batch import Wanted
 from orchestrator.domain.states import State
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Row, Tx
@@ -115,6 +116,26 @@ def unsent_by_class(tx: Tx, batch_id: int) -> dict[str, int]:
         .group_by(c.price_class)
     )
     return {row.price_class: row[1] for row in tx.conn.execute(query)}
+
+
+def waiting_to_be_sent(tx: Tx, provider: str) -> dict[str, int]:
+    """Title -> rows, for each batch that has some waiting and that a person wants sent."""
+    b, i = t.batches.c, t.items.c
+    query = (
+        select(b.name, b.label, func.count())
+        .join(t.items, i.batch_id == b.id)
+        .where(
+            literal_column(f"items.{t.CLAIMABLE}"),
+            _PUBLISHED,
+            b.finished_at.is_(None),
+            b.wanted == Wanted.OPEN,
+            b.stop_code.is_(None),
+            b.provider == provider,
+        )
+        .group_by(b.id, b.name, b.label)
+        .order_by(b.id)
+    )
+    return {f"{name}@{label}": rows for name, label, rows in tx.conn.execute(query)}
 
 
 def failures(tx: Tx, batch_id: int) -> list[tuple[str, str, str, int]]:

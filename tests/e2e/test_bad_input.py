@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import pty
 import socket
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestrator.store import schema
 from orchestrator.store.engine import Store
-from tests.support.installation import Installation
+from tests.support.installation import COMMAND, Installation
 
 UNREACHABLE = "http://127.0.0.1:9/api/v1"
 
@@ -101,7 +104,83 @@ def test_an_unreachable_provider(here: Installation) -> None:
     assert done.returncode == 3
     assert "MINDVIDEO_BASE_URL" in done.stderr
     assert "Traceback" not in done.stderr
-    assert here.status("my")["counts"]["pending"] == 1  # type: ignore[index]
+    assert here.call("batches", "--json").stdout.strip() == "[]"
+
+
+def test_an_unreachable_broker(here: Installation) -> None:
+    spec("prompt\nhi\n")(here)
+    here.extra["ORCHESTRATOR_BROKER_URL"] = "redis://127.0.0.1:9/0"
+    done = here.call("run", "my.csv")
+    assert done.returncode == 3
+    assert "ORCHESTRATOR_BROKER_URL" in done.stderr
+    assert here.call("batches", "--json").stdout.strip() == "[]"
+
+
+def test_a_mistyped_address_does_not_bind_a_batch_of_which_nothing_was_sent(
+    here: Installation,
+) -> None:
+    spec("prompt\nhi\n")(here)
+    assert here.call("submit", "my.csv").returncode == 0
+    moved = replace(here, base_url="http://127.0.0.1:10/api/v1")
+    assert moved.call("submit", "my.csv").returncode == 0
+
+
+def test_what_other_batches_have_waiting_is_said_before_it_is_sent(here: Installation) -> None:
+    spec("prompt\nhi\n")(here)
+    assert here.call("submit", "my.csv", "--name", "monday").returncode == 0
+    said = here.call("run", "my.csv", "--name", "tuesday").stderr
+    assert "monday@default has 1 row waiting" in said
+    assert "tuesday" not in said
+
+
+def test_a_question_is_asked_although_the_output_goes_into_a_file(here: Installation) -> None:
+    spec("prompt\nhi\n")(here)
+    answers, terminal = pty.openpty()
+    os.write(answers, b"n\n")
+    process = subprocess.Popen(
+        [*COMMAND, "submit", "my.csv"],
+        cwd=here.folder,
+        env=here.env,
+        stdin=terminal,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+    )
+    assert process.wait(60) == 0
+    os.close(terminal)
+    assert b"Send 1 new row" in os.read(answers, 10_000)
+    os.close(answers)
+    assert here.call("batches", "--json").stdout.strip() == "[]"
+
+
+def test_a_variable_that_no_setting_reads(here: Installation) -> None:
+    spec("prompt\nhi\n")(here)
+    (here.folder / ".env").write_text("ORCHESTRATOR_NAMSPACE=x\n")
+    done = here.call("submit", "my.csv")
+    assert done.returncode == 0
+    assert "did you mean ORCHESTRATOR_NAMESPACE?" in done.stderr
+
+
+def test_an_env_file_with_a_line_that_is_no_assignment(here: Installation) -> None:
+    (here.folder / ".env").write_text("ORCHESTRATOR_NAMESPACE=x\nA B\n")
+    done = here.call("batches")
+    assert done.returncode == 3
+    assert ".env:2" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ([], "Usage: orchestrator"),
+        (["history", "my"], "`orchestrator history --help`"),
+        (["frobnicate"], "No such command"),
+        (["results", "my", "--format", "xml"], "is not one of 'table'"),
+    ],
+)
+def test_a_command_line_that_is_none(here: Installation, arguments: list[str], wanted: str) -> None:
+    done = here.call(*arguments)
+    assert done.returncode == 2
+    assert wanted in done.stderr
+    assert "Value error" not in done.stderr
 
 
 @pytest.mark.parametrize(

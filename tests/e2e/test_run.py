@@ -120,6 +120,10 @@ def test_a_refused_key_ends_with_three_and_a_mended_one_goes_on(
     assert last_event(refused.stdout)["gate"]["reason"] == "unauthorized"  # type: ignore[index]
     assert "mv_live_wrong" not in refused.stdout + refused.stderr
 
+    doctor = here.call("doctor")
+    assert doctor.returncode == 3
+    assert "refuses the API key" in doctor.stdout
+
     here.extra["MINDVIDEO_API_KEY"] = KEY
     mended = here.call("run", spec)
     assert mended.returncode == 0, mended.stderr
@@ -135,6 +139,10 @@ def test_a_budget_stops_before_it_is_passed_and_a_higher_one_goes_on(
     assert stopped.returncode == 4, stopped.stdout
     assert provider.charges == before + 6  # 6 × 0.0414 = 0.2484
     assert last_event(stopped.stdout)["gate"]["reason"] == "budget"  # type: ignore[index]
+
+    too_low = here.call("run", spec, "--budget", "0.1")
+    assert too_low.returncode == 2
+    assert "0.2484 USD" in too_low.stderr
 
     on = here.call("run", spec, "--budget", "1")
     assert on.returncode == 0, on.stdout

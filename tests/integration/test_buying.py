@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ from orchestrator.domain.batch import Wanted
 from orchestrator.domain.outcome import Detail, GateReason
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import GateOrder
+from orchestrator.errors import UsageError
 from orchestrator.journal import Intent, JournalWriter, Outcome, OutcomeKind, Terminal, read
 from orchestrator.services import gatekeeping, polling
 from orchestrator.store import batches, views
@@ -68,6 +70,28 @@ def test_the_same_message_twice_buys_once(shop: Shop) -> None:
     assert shop.buy(ids) == 4
     assert shop.buy(ids) == 0
     assert len(shop.posts) == 4
+
+
+def test_a_worker_with_another_address_sends_nothing_that_belongs_elsewhere(shop: Shop) -> None:
+    batch = shop.submit(2)
+    ids = shop.due(batch)
+    shop.context = replace(shop.context, provider="http://127.0.0.1:2/api/v1")
+    assert shop.buy(ids) == 0
+    assert shop.posts == []
+    assert shop.counts(batch) == {State.PENDING: 2}
+
+
+def test_a_batch_moves_with_the_settings_until_something_of_it_is_sent(shop: Shop) -> None:
+    home = shop.context
+    shop.context = replace(home, provider="http://127.0.0.1:2/api/v1", namespace="typo")
+    shop.submit(2)
+    shop.context = home
+    batch = shop.submit(2)
+    assert (batch.provider, batch.namespace) == (home.provider, home.namespace)
+    assert shop.buy(shop.due(batch)) == 2
+    shop.context = replace(home, provider="http://127.0.0.1:2/api/v1")
+    with pytest.raises(UsageError, match="was submitted to"):
+        shop.submit(3)
 
 
 def test_a_hung_request_does_not_delay_its_neighbours(shop: Shop) -> None:
