@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import typer
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from orchestrator.domain.money import to_usd
 from orchestrator.services.pricing import Estimate
@@ -26,17 +27,18 @@ def show(*parts: RenderableType) -> None:
     """Print on stdout; off a terminal without padding at the ends of lines."""
     out = console()
     if on_terminal():
-        _print(out, parts)
+        put(out, parts)
         return
     with out.capture() as captured:
-        _print(out, parts)
+        put(out, parts)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def _print(out: Console, parts: Sequence[RenderableType]) -> None:
+def put(out: Console, parts: Iterable[RenderableType]) -> None:
+    """Print each; text that must not wrap, a URL, is left to the terminal, to be copied whole."""
     for part in parts:
-        # What does not wrap, a URL, is left to the terminal, so that it can be copied whole.
-        out.print(part, crop=False)
+        whole = isinstance(part, Text) and part.no_wrap is True
+        out.print(part, crop=False, soft_wrap=whole)
 
 
 def on_terminal() -> bool:

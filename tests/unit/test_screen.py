@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from orchestrator.cli.output import put
 from orchestrator.cli.screen import results_lines
 from orchestrator.domain.states import State
 from orchestrator.store.views import Result
@@ -23,9 +24,7 @@ def result(position: int, key: str, state: State, **values: object) -> Result:
 
 def shown(*results: Result, width: int) -> list[str]:
     target = io.StringIO()
-    out = Console(file=target, width=width)
-    for line in results_lines(results):
-        out.print(line, crop=False)
+    put(Console(file=target, width=width), results_lines(results))
     return [line.rstrip() for line in target.getvalue().splitlines()]
 
 
