@@ -67,18 +67,20 @@ def follow(
     pause: Callable[[float], None] = time.sleep,
     *,
     json: bool = False,
+    started: bool = False,
 ) -> BatchStatus:
-    """Show the batch until it is settled; returns how it ended."""
-    shown = _off if json or not on_terminal() else _on_terminal
-    return shown(runtime, batch, pause)
+    """Show the batch until it is settled; returns how it ended.
 
-
-def _on_terminal(runtime: Runtime, batch: Batch, pause: Callable[[float], None]) -> BatchStatus:
+    `started`: its processes are being started by this command.
+    """
+    if json or not on_terminal():
+        return _off(runtime, batch, pause)
+    idle = ", its workers are starting" if started else ", but no worker is running"
     pace = screen.Pace()
     with Live(console=console(), refresh_per_second=4, transient=False) as live:
         for now in moments(runtime, batch, pause, TERMINAL_SECONDS):
             pace.note(time.monotonic(), now.done)
-            live.update(screen.batch_screen(now, failures(runtime, batch), pace))
+            live.update(screen.batch_screen(now, failures(runtime, batch), pace, idle=idle))
     return now
 
 

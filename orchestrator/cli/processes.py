@@ -73,11 +73,12 @@ def run(
         return 0
     taking.print_taken(runtime, taken, json=json)
     ended = following.read(runtime, taken.batch)
-    if not ended.settled or ended.gate is not None or ended.batch.stop_code is not None:
+    followed = not ended.settled or ended.gate is not None or ended.batch.stop_code is not None
+    if followed:
         if not taken.difference.to_send:
             starting.check_reachable(runtime.settings)
         ended = _to_the_end(runtime, taken.batch, spec)
-    _print_end(runtime, ended)
+    _print_end(runtime, ended, seen=followed)
     return ended.exit_code()
 
 
@@ -93,7 +94,9 @@ def _to_the_end(runtime: Runtime, batch: Batch, spec: Path) -> BatchStatus:
     starting.look_at_gates(runtime.context)
     with _let_go(runtime, batch, spec), connect(runtime.settings) as session:
         try:
-            ended = following.follow(runtime, batch, lambda seconds: _pause(session, seconds))
+            ended = following.follow(
+                runtime, batch, lambda seconds: _pause(session, seconds), started=True
+            )
         except KeyboardInterrupt:
             say("\nstopping after the current chunk…")
             raise
@@ -149,8 +152,8 @@ class _let_go:  # noqa: N801 reads as a verb in `with`
         )
 
 
-def _print_end(runtime: Runtime, ended: BatchStatus) -> None:
-    """Few rows: each with its URL. Many: failures by cause. Then the cost."""
+def _print_end(runtime: Runtime, ended: BatchStatus, *, seen: bool) -> None:
+    """Few rows: each with its URL. Then the cost; causes and mends where no screen told them."""
     from orchestrator.cli import following, screen
     from orchestrator.cli.output import console, dollars, emit, on_terminal, show
     from orchestrator.cli.rows import as_json
@@ -169,16 +172,17 @@ def _print_end(runtime: Runtime, ended: BatchStatus) -> None:
     out = console()
     if few:
         show(*screen.results_lines(few), "")
-    failed = following.failures(runtime, ended.batch)
-    for state, code, message, number in failed:
-        out.print(f"  {number:,} {state} ({code}) {message}", style="red", markup=False)
+    if not seen:
+        for state, code, message, number in following.failures(runtime, ended.batch):
+            out.print(f"  {number:,} {state} ({code}) {message}", style="red", markup=False)
     if not few:
         out.print(f"  all of them: orchestrator results {title} --format csv -o results.csv")
     out.print(
         f"[bold]{title}[/bold]: {ended.counts_line()} · cost {dollars(ended.cost_nanos)}"
         + (f" · in flight {dollars(ended.batch.held_nanos)}" if ended.batch.held_nanos else "")
     )
-    _print_mends(out, ended)
+    if not seen:
+        _print_mends(out, ended)
 
 
 def _print_mends(out: Console, ended: BatchStatus) -> None:

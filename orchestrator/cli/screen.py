@@ -60,10 +60,17 @@ class Pace:
 
 
 def batch_screen(
-    now: BatchStatus, failed: Sequence[tuple[str, str, str, int]], pace: Pace | None = None
+    now: BatchStatus,
+    failed: Sequence[tuple[str, str, str, int]],
+    pace: Pace | None = None,
+    *,
+    idle: str = ", but no worker is running",
 ) -> RenderableType:
-    """One screen: is it fine, when is it done, what does it cost."""
-    parts: list[RenderableType] = [_head(now), _bar(now, pace), _states(now), _money(now)]
+    """One screen: is it fine, when is it done, what does it cost.
+
+    `idle`: what is said of a batch that only waits for a worker.
+    """
+    parts: list[RenderableType] = [_head(now, idle), _bar(now, pace), _states(now), _money(now)]
     if now.gate is not None:
         parts.append(Text.assemble(("  gate  ", "yellow"), now.gate.message))
         until = f"until {_clock(now.gate.until)}; " if now.gate.until else ""
@@ -89,10 +96,10 @@ def _clock(time_ms: int) -> str:
     return f"{moment:%H:%M:%S}"
 
 
-def _head(now: BatchStatus) -> Text:
+def _head(now: BatchStatus, idle: str) -> Text:
     colour = _STATE_COLOURS.get(now.state, "cyan")
     head = Text.assemble((now.batch.title, "bold"), "  ", (str(now.state), colour))
-    return head.append(", but no worker is running", "yellow") if now.idle else head
+    return head.append(idle, "yellow") if now.idle else head
 
 
 def _bar(now: BatchStatus, pace: Pace | None) -> RenderableType:
