@@ -22,17 +22,36 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield running
 
 
+CALM = {"ORCHESTRATOR_REQUESTS_PER_SECOND": "15", "ORCHESTRATOR_FLOWER_PORT": "0"}
+
+
 @pytest.fixture
-def here(tmp_path: Path, provider: Sandbox) -> Installation:
+def alone(tmp_path: Path, provider: Sandbox) -> Installation:
+    """An installation of its own, where nothing runs yet."""
     provider.faults()
-    calm = {"ORCHESTRATOR_REQUESTS_PER_SECOND": "15", "ORCHESTRATOR_FLOWER_PORT": "0"}
-    return Installation(tmp_path, provider.base_url, calm)
+    return Installation(tmp_path, provider.base_url, CALM)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, provider: Sandbox) -> Iterator[Installation]:
+    made = Installation(tmp_path_factory.mktemp("here"), provider.base_url, CALM)
+    with up(made):
+        yield made
+
+
+@pytest.fixture
+def here(running: Installation, provider: Sandbox) -> Installation:
+    """Its processes run from the first test to the last; each `run` joins them."""
+    provider.faults()
+    return running
 
 
 @contextmanager
 def up(here: Installation) -> Iterator[None]:
-    process = here.start("up")
+    process = here.start("up", "--json")
     try:
+        assert process.stdout is not None
+        assert any(line.startswith("{") for line in process.stdout)
         yield
     finally:
         process.send_signal(signal.SIGINT)
@@ -48,40 +67,38 @@ def test_a_paused_batch_sends_nothing_until_it_is_resumed(
     here: Installation, provider: Sandbox
 ) -> None:
     before = provider.charges
-    with up(here):
-        here.call("submit", here.prompts("halt.csv", 120))
-        until(lambda: provider.charges >= before + 4)
-        paused = here.call("pause", "halt")
-        assert paused.returncode == 0, paused.stderr
-        assert "in flight: $" in paused.stdout
-        watched = here.call("watch", "halt", "--exit-status")
-        assert watched.returncode == 5, "a person has to resume it"
-        bought = provider.charges
-        assert bought < before + 120
-        assert counts(here, "halt") == {
-            "pending": 120 - (bought - before),
-            "succeeded": bought - before,
-        }
-        assert here.status("halt")["state"] == "paused"
-        assert here.call("resume", "halt").returncode == 0
-        assert here.call("watch", "halt", "--exit-status").returncode == 0
+    here.call("submit", here.prompts("halt.csv", 120))
+    until(lambda: provider.charges >= before + 4)
+    paused = here.call("pause", "halt")
+    assert paused.returncode == 0, paused.stderr
+    assert "in flight: $" in paused.stdout
+    watched = here.call("watch", "halt", "--exit-status")
+    assert watched.returncode == 5, "a person has to resume it"
+    bought = provider.charges
+    assert bought < before + 120
+    assert counts(here, "halt") == {
+        "pending": 120 - (bought - before),
+        "succeeded": bought - before,
+    }
+    assert here.status("halt")["state"] == "paused"
+    assert here.call("resume", "halt").returncode == 0
+    assert here.call("watch", "halt", "--exit-status").returncode == 0
     assert provider.charges == before + 120
 
 
 def test_a_cancel_takes_back_what_was_not_sent(here: Installation, provider: Sandbox) -> None:
     before = provider.charges
-    with up(here):
-        here.call("submit", here.prompts("axe.csv", 120))
-        until(lambda: provider.charges >= before + 4)
-        cancelled = json.loads(here.call("cancel", "axe", "--json").stdout)
-        assert cancelled["counts"]["withdrawn"] > 0
-        assert here.call("watch", "axe", "--exit-status").returncode == 0
-        bought = provider.charges - before
-        assert counts(here, "axe") == {"succeeded": bought, "withdrawn": 120 - bought}
-        assert here.call("submit", "axe.csv").returncode == 2, "cancelled: resume it first"
-        assert here.call("cancel", "axe").returncode == 2, "it is finished"
-        assert here.call("resume", "axe").returncode == 0
-        assert here.call("watch", "axe", "--exit-status").returncode == 0
+    here.call("submit", here.prompts("axe.csv", 120))
+    until(lambda: provider.charges >= before + 4)
+    cancelled = json.loads(here.call("cancel", "axe", "--json").stdout)
+    assert cancelled["counts"]["withdrawn"] > 0
+    assert here.call("watch", "axe", "--exit-status").returncode == 0
+    bought = provider.charges - before
+    assert counts(here, "axe") == {"succeeded": bought, "withdrawn": 120 - bought}
+    assert here.call("submit", "axe.csv").returncode == 2, "cancelled: resume it first"
+    assert here.call("cancel", "axe").returncode == 2, "it is finished"
+    assert here.call("resume", "axe").returncode == 0
+    assert here.call("watch", "axe", "--exit-status").returncode == 0
     assert counts(here, "axe") == {"succeeded": 120}
     assert provider.charges == before + 120
 
@@ -150,41 +167,40 @@ def test_a_spent_budget_goes_on_with_a_higher_one(here: Installation, provider: 
 
 
 def test_no_row_is_sent_above_a_highest_price_or_at_an_unknown_one(
-    here: Installation, provider: Sandbox
+    alone: Installation, provider: Sandbox
 ) -> None:
     before = provider.charges
-    rows = [["id", "prompt", "mode"], ["a", "dear kite", "pro"], ["b", "cheap kite", "std"]]
-    spec = here.write("cap.csv", rows)
-    unknown = here.call("run", spec, "--max-price", "0.05")
-    assert unknown.returncode == 4, unknown.stderr
-    assert provider.charges == before
-    assert here.status("cap")["gate"]["reason"] == "max_price"  # type: ignore[index]
-    assert here.call("run", spec, "--label", "teacher").returncode == 0
-    capped = here.call("run", spec, "--max-price", "0.05")
-    assert capped.returncode == 4
-    assert provider.charges == before + 3, "the dear row in front does not bar the cheap one"
-    assert here.call("run", spec, "--max-price", "100").returncode == 0
-    assert provider.charges == before + 4
+    with up(alone):
+        rows = [["id", "prompt", "mode"], ["a", "dear kite", "pro"], ["b", "cheap kite", "std"]]
+        spec = alone.write("cap.csv", rows)
+        unknown = alone.call("run", spec, "--max-price", "0.05")
+        assert unknown.returncode == 4, unknown.stderr
+        assert provider.charges == before
+        assert alone.status("cap")["gate"]["reason"] == "max_price"  # type: ignore[index]
+        assert alone.call("run", spec, "--label", "teacher").returncode == 0
+        capped = alone.call("run", spec, "--max-price", "0.05")
+        assert capped.returncode == 4
+        assert provider.charges == before + 3, "the dear row in front does not bar the cheap one"
+        assert alone.call("run", spec, "--max-price", "100").returncode == 0
+        assert provider.charges == before + 4
 
 
-def test_what_cannot_be_steered_is_refused_with_the_mend(
-    here: Installation, provider: Sandbox
-) -> None:
-    spec = here.prompts("two.csv", 2)
-    here.call("submit", spec, "--label", "a")
-    here.call("submit", spec, "--label", "b")
-    assert here.call("watch").returncode == 2
-    bare = here.call("pause", "two", "--json")
+def test_what_cannot_be_steered_is_refused_with_the_mend(alone: Installation) -> None:
+    spec = alone.prompts("two.csv", 2)
+    alone.call("submit", spec, "--label", "a")
+    alone.call("submit", spec, "--label", "b")
+    assert alone.call("watch").returncode == 2
+    bare = alone.call("pause", "two", "--json")
     assert bare.returncode == 2
     assert json.loads(bare.stderr)["error"]["code"] == "ambiguous_batch"
-    assert here.call("pause", "two@a").returncode == 0
-    assert here.call("pause", "two@c").returncode == 2
-    assert here.call("retry", "two@a", "--where", "color=red").returncode == 2
-    assert here.call("run", spec, "--label", "b").returncode == 0
-    every = here.call("watch", "--all", "--exit-status")
+    assert alone.call("pause", "two@a").returncode == 0
+    assert alone.call("pause", "two@c").returncode == 2
+    assert alone.call("retry", "two@a", "--where", "color=red").returncode == 2
+    assert alone.call("run", spec, "--label", "b").returncode == 0
+    every = alone.call("watch", "--all", "--exit-status")
     assert every.returncode == 5, "two@a is paused"
     assert json.loads(every.stdout.splitlines()[-1])["batch"] == "two@a"
-    finished = here.call("resume", "two@b")
+    finished = alone.call("resume", "two@b")
     assert finished.returncode == 2
     assert "finished" in finished.stderr
-    assert here.call("run", spec, "--label", "a").returncode == 5, "paused is a person's wish"
+    assert alone.call("run", spec, "--label", "a").returncode == 5, "paused is a person's wish"
