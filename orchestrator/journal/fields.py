@@ -41,6 +41,13 @@ class Fields:
     def __init__(self, values: dict[str, object]) -> None:
         self._left = dict(values)
 
+    def absent(self, name: str) -> bool:
+        """Whether the field is missing or null; a null is taken out."""
+        if self._left.get(name) is not None:
+            return False
+        self._left.pop(name, None)
+        return True
+
     def text(self, name: str) -> str:
         value = self.text_or_none(name)
         if value is None:

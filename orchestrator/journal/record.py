@@ -7,10 +7,13 @@ and written again when the record is.
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass
 from enum import StrEnum
-from typing import ClassVar
+from functools import cache
+from typing import Any, ClassVar, Self
 
 from orchestrator.journal.fields import Fields, RecordError, compact, parse
 
@@ -31,8 +34,69 @@ class OutcomeKind(StrEnum):
     NOT_SENT = "not_sent"
 
 
+class VerdictKind(StrEnum):
+    """What a person decided of a submission that nobody else could settle."""
+
+    ADOPTED = "adopted"
+    NOT_CHARGED = "not_charged"
+    CHARGED = "charged"
+    DOUBLE_CHARGE_ACCEPTED = "double_charge_accepted"
+
+
+_WIRE = {"try_": "try", "kind": "outcome"}
+"""Fields that are called otherwise in a line."""
+_GETTERS: dict[str, Callable[[Fields, str], object]] = {
+    "str": Fields.text,
+    "str | None": Fields.text_or_none,
+    "int": Fields.number,
+    "int | None": Fields.number_or_none,
+    "tuple[str, ...]": Fields.texts,
+    "OutcomeKind": lambda given, name: _one_of(OutcomeKind, given, name),
+    "VerdictKind": lambda given, name: _one_of(VerdictKind, given, name),
+}
+"""By a field's type as it is written below."""
+
+
+def _one_of(kinds: type[StrEnum], given: Fields, name: str) -> StrEnum:
+    text = given.text(name)
+    try:
+        return kinds(text)
+    except ValueError:
+        raise RecordError(f"{name} {text!r} is not one this program knows") from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class _Known:
+    """A kind whose fields are written and read by their types; an absent one is its default."""
+
+    KIND: ClassVar[str]
+    extra: str = ""
+
+    def fields(self) -> dict[str, object]:
+        values = ((wire, getattr(self, name), given) for name, wire, _, given in _layout(self.KIND))
+        return {wire: value for wire, value, given in values if given is MISSING or value != given}
+
+    @classmethod
+    def parse(cls, given: Fields) -> Self:
+        values: dict[str, Any] = {}
+        for name, wire, getter, default in _layout(cls.KIND):
+            if default is MISSING or not given.absent(wire):
+                values[name] = getter(given, wire)
+        return cls(**values, extra=given.rest())
+
+
+@cache
+def _layout(kind: str) -> tuple[tuple[str, str, Callable[[Fields, str], object], object], ...]:
+    """(attribute, name in the line, getter, default or MISSING) of each field."""
+    return tuple(
+        (one.name, _WIRE.get(one.name, one.name), _GETTERS[str(one.type)], one.default)
+        for one in dataclasses.fields(_KINDS[kind])
+        if one.name != "extra"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch(_Known):
     """A batch exists, under this name; written before the intents of each of its chunks."""
 
     KIND: ClassVar[str] = "batch"
@@ -43,35 +107,10 @@ class Batch:
     budget_nanos: int | None
     at: int
     provider: str | None = None
-    extra: str = ""
-
-    def fields(self) -> dict[str, object]:
-        return {
-            "namespace": self.namespace,
-            "name": self.name,
-            "label": self.label,
-            "key_version": self.key_version,
-            "budget_nanos": self.budget_nanos,
-            "at": self.at,
-            **({"provider": self.provider} if self.provider else {}),
-        }
-
-    @classmethod
-    def parse(cls, given: Fields) -> Batch:
-        return cls(
-            namespace=given.text("namespace"),
-            name=given.text("name"),
-            label=given.text("label"),
-            key_version=given.number("key_version"),
-            budget_nanos=given.number_or_none("budget_nanos"),
-            provider=given.text_or_none("provider"),
-            at=given.number("at"),
-            extra=given.rest(),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Intent(_Known):
     """This is about to be sent: try `try_` (from 1) of a submission, under its key.
 
     `batch` is the batch's name, `digest` the body's SHA-256, `hold_nanos` None where no price is
@@ -94,49 +133,10 @@ class Intent:
     try_: int
     at: int
     claim: str = ""
-    extra: str = ""
-
-    def fields(self) -> dict[str, object]:
-        return {
-            "idempotency_key": self.idempotency_key,
-            "namespace": self.namespace,
-            "batch": self.batch,
-            "label": self.label,
-            "row_key": self.row_key,
-            "generation": self.generation,
-            "model": self.model,
-            "digest": self.digest,
-            "price_class": self.price_class,
-            "hold_nanos": self.hold_nanos,
-            "key_fingerprint": self.key_fingerprint,
-            "try": self.try_,
-            "at": self.at,
-            **({"claim": self.claim} if self.claim else {}),
-        }
-
-    @classmethod
-    def parse(cls, given: Fields) -> Intent:
-        return cls(
-            idempotency_key=given.text("idempotency_key"),
-            namespace=given.text("namespace"),
-            batch=given.text("batch"),
-            label=given.text("label"),
-            row_key=given.text("row_key"),
-            generation=given.number("generation"),
-            model=given.text("model"),
-            digest=given.text("digest"),
-            price_class=given.text("price_class"),
-            hold_nanos=given.number_or_none("hold_nanos"),
-            key_fingerprint=given.text("key_fingerprint"),
-            try_=given.number("try"),
-            claim=given.text_or_none("claim") or "",
-            at=given.number("at"),
-            extra=given.rest(),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(_Known):
     """How a try ended. `try_` is the intent's; None where the writer did not know it.
 
     `state` is the state the submission took by it; `cost_estimate` the provider's text.
@@ -145,49 +145,18 @@ class Outcome:
     KIND: ClassVar[str] = "outcome"
     idempotency_key: str
     generation: int
-    kind: OutcomeKind
-    at: int
     try_: int | None = None
-    claim: str = ""
+    kind: OutcomeKind
     state: str | None = None
     task_id: str | None = None
     request_id: str | None = None
     cost_estimate: str | None = None
-    extra: str = ""
-
-    def fields(self) -> dict[str, object]:
-        return {
-            "idempotency_key": self.idempotency_key,
-            "generation": self.generation,
-            "try": self.try_,
-            "outcome": self.kind.value,
-            "state": self.state,
-            "task_id": self.task_id,
-            "request_id": self.request_id,
-            "cost_estimate": self.cost_estimate,
-            "at": self.at,
-            **({"claim": self.claim} if self.claim else {}),
-        }
-
-    @classmethod
-    def parse(cls, given: Fields) -> Outcome:
-        return cls(
-            idempotency_key=given.text("idempotency_key"),
-            generation=given.number("generation"),
-            try_=given.number_or_none("try"),
-            claim=given.text_or_none("claim") or "",
-            kind=_outcome_kind(given.text("outcome")),
-            state=given.text_or_none("state"),
-            task_id=given.text_or_none("task_id"),
-            request_id=given.text_or_none("request_id"),
-            cost_estimate=given.text_or_none("cost_estimate"),
-            at=given.number("at"),
-            extra=given.rest(),
-        )
+    at: int
+    claim: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terminal:
+class Terminal(_Known):
     """A task reached its end. Of the two costs at most one is given; the error where it failed."""
 
     KIND: ClassVar[str] = "terminal"
@@ -200,39 +169,10 @@ class Terminal:
     at: int
     error_code: str | None = None
     error_message: str | None = None
-    extra: str = ""
-
-    def fields(self) -> dict[str, object]:
-        return {
-            "idempotency_key": self.idempotency_key,
-            "task_id": self.task_id,
-            "state": self.state,
-            "cost_actual": self.cost_actual,
-            "cost_assumed": self.cost_assumed,
-            "videos": list(self.videos),
-            "at": self.at,
-            **({"error_code": self.error_code} if self.error_code else {}),
-            **({"error_message": self.error_message} if self.error_message else {}),
-        }
-
-    @classmethod
-    def parse(cls, given: Fields) -> Terminal:
-        return cls(
-            idempotency_key=given.text("idempotency_key"),
-            task_id=given.text("task_id"),
-            state=given.text("state"),
-            cost_actual=given.text_or_none("cost_actual"),
-            cost_assumed=given.text_or_none("cost_assumed"),
-            videos=given.texts("videos"),
-            at=given.number("at"),
-            error_code=given.text_or_none("error_code"),
-            error_message=given.text_or_none("error_message"),
-            extra=given.rest(),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
+class Control(_Known):
     """What a person wants of a batch from now on: `wanted` (open, paused, cancelled) and budget."""
 
     KIND: ClassVar[str] = "control"
@@ -243,44 +183,10 @@ class Control:
     budget_nanos: int | None
     actor: str
     at: int
-    extra: str = ""
-
-    def fields(self) -> dict[str, object]:
-        return {
-            "namespace": self.namespace,
-            "name": self.name,
-            "label": self.label,
-            "wanted": self.wanted,
-            "budget_nanos": self.budget_nanos,
-            "actor": self.actor,
-            "at": self.at,
-        }
-
-    @classmethod
-    def parse(cls, given: Fields) -> Control:
-        return cls(
-            namespace=given.text("namespace"),
-            name=given.text("name"),
-            label=given.text("label"),
-            wanted=given.text("wanted"),
-            budget_nanos=given.number_or_none("budget_nanos"),
-            actor=given.text("actor"),
-            at=given.number("at"),
-            extra=given.rest(),
-        )
-
-
-class VerdictKind(StrEnum):
-    """What a person decided of a submission that nobody else could settle."""
-
-    ADOPTED = "adopted"
-    NOT_CHARGED = "not_charged"
-    CHARGED = "charged"
-    DOUBLE_CHARGE_ACCEPTED = "double_charge_accepted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(_Known):
     """A person's word on one submission; `task_id` where adopted, `cost` where charged."""
 
     KIND: ClassVar[str] = "verdict"
@@ -290,32 +196,6 @@ class Verdict:
     cost: str | None
     actor: str
     at: int
-    extra: str = ""
-
-    def fields(self) -> dict[str, object]:
-        return {
-            "idempotency_key": self.idempotency_key,
-            "verdict": self.verdict.value,
-            "task_id": self.task_id,
-            "cost": self.cost,
-            "actor": self.actor,
-            "at": self.at,
-        }
-
-    @classmethod
-    def parse(cls, given: Fields) -> Verdict:
-        text = given.text("verdict")
-        if text not in set(VerdictKind):
-            raise RecordError(f"verdict {text!r} is not one this program knows")
-        return cls(
-            idempotency_key=given.text("idempotency_key"),
-            verdict=VerdictKind(text),
-            task_id=given.text_or_none("task_id"),
-            cost=given.text_or_none("cost"),
-            actor=given.text("actor"),
-            at=given.number("at"),
-            extra=given.rest(),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,8 +210,7 @@ class Unknown:
 
 
 Record = Batch | Intent | Outcome | Terminal | Control | Verdict | Unknown
-_Known = type[Batch] | type[Intent] | type[Outcome] | type[Terminal] | type[Control] | type[Verdict]
-_KINDS: dict[str, _Known] = {
+_KINDS: dict[str, type[Batch | Intent | Outcome | Terminal | Control | Verdict]] = {
     kind.KIND: kind for kind in (Batch, Intent, Outcome, Terminal, Control, Verdict)
 }
 
@@ -366,10 +245,3 @@ def from_line(line: bytes) -> Record:
         raise RecordError(f"format version {version} is not one this program reads")
     known = _KINDS.get(kind)
     return Unknown(kind=kind, extra=given.rest()) if known is None else known.parse(given)
-
-
-def _outcome_kind(text: str) -> OutcomeKind:
-    try:
-        return OutcomeKind(text)
-    except ValueError:
-        raise RecordError(f"outcome {text!r} is not one this program knows") from None

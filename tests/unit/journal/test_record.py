@@ -37,6 +37,13 @@ def test_the_published_example() -> None:
     )
 
 
+def test_what_says_nothing_may_be_null_or_left_out() -> None:
+    head = b'{"v":1,"kind":"outcome","idempotency_key":"k1","generation":0,"outcome":"gated","at":1'
+    short = from_line(_line(head + b"}"))
+    assert from_line(_line(head + b',"try":null,"state":null,"cost_estimate":null}')) == short
+    assert short == Outcome(idempotency_key="k1", generation=0, kind=OutcomeKind.GATED, at=1)
+
+
 @given(record=RECORDS)
 def test_every_record_comes_back_from_its_one_ascii_line(record: Record) -> None:
     line = to_line(record)
