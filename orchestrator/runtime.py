@@ -26,7 +26,7 @@ _CHUNK_SECONDS = 20.0
 if TYPE_CHECKING:
     # Commands that only look at the database do without the HTTP client's imports.
     from orchestrator.journal import JournalWriter
-    from orchestrator.provider import ProviderClient
+    from orchestrator.provider import ProviderClient, VideoClient
     from orchestrator.services.desk import Desk
     from orchestrator.services.notifying import Deliver
     from orchestrator.services.reconciling import Asker
@@ -159,6 +159,19 @@ def make_asker(settings: Settings) -> Asker:
             burst=_burst(rate),
         ),
         spacing=1 / rate if rate else 0.0,
+    )
+
+
+def make_video_client(settings: Settings) -> VideoClient:
+    """What finished videos are fetched with; the caller closes it."""
+    from urllib.parse import urlsplit
+
+    from orchestrator.provider import VideoClient
+
+    return VideoClient(
+        read_seconds=settings.request_timeout.total_seconds(),
+        allow_private=settings.download_allow_private,
+        trusted=urlsplit(settings.base_url).hostname or "",
     )
 
 

@@ -109,6 +109,10 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = Field(
         False, validation_alias="ORCHESTRATOR_WEBHOOK_ALLOW_PRIVATE"
     )
+    downloads: int = Field(4, validation_alias="ORCHESTRATOR_DOWNLOADS", ge=1, le=64)
+    download_allow_private: bool = Field(
+        False, validation_alias="ORCHESTRATOR_DOWNLOAD_ALLOW_PRIVATE"
+    )
     notify_command: str | None = Field(None, validation_alias="ORCHESTRATOR_NOTIFY_COMMAND")
     actor_setting: str | None = Field(None, validation_alias="ORCHESTRATOR_ACTOR", max_length=200)
 

@@ -16,6 +16,7 @@ from orchestrator.cli import (
     batches,
     database,
     doctor,
+    download,
     journal,
     mending,
     processes,
@@ -39,7 +40,7 @@ app = typer.Typer(
     "price.",
     epilog="Example: orchestrator run prompts.csv --budget 50",
 )
-for part in (specs, processes, batches, results, steering, mending, doctor):
+for part in (specs, processes, batches, results, download, steering, mending, doctor):
     part.register(app)
 app.add_typer(database.app, name="db")
 app.add_typer(journal.app, name="journal")

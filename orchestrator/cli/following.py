@@ -19,10 +19,15 @@ from orchestrator.store.batches import Batch
 
 TERMINAL_SECONDS = 0.5
 PIPE_SECONDS = 1.0
-EXIT_ORDER = (3, 5, 4, 1, 0)
+EXIT_ORDER = (2, 3, 5, 4, 1, 0)
 """Of several exit codes the first of these counts."""
 PATIENCE_SECONDS = 60.0
 """How long a database that went away may take to come back before watching gives up."""
+
+
+def first_of(codes: Iterable[int]) -> int:
+    """Of several exit codes the one that counts."""
+    return min(codes, key=EXIT_ORDER.index)
 
 
 def read(runtime: Runtime, batch: Batch) -> BatchStatus:
@@ -68,10 +73,12 @@ def follow(
     *,
     json: bool = False,
     started: bool = False,
+    beside: Callable[[], str] | None = None,
 ) -> BatchStatus:
     """Show the batch until it is settled; returns how it ended.
 
-    `started`: its processes are being started by this command.
+    `started`: its processes are being started by this command. `beside`: a line about what else
+    this command does.
     """
     if json or not on_terminal():
         return _off(runtime, batch, pause)
@@ -80,7 +87,9 @@ def follow(
     with Live(console=console(), refresh_per_second=4, transient=False) as live:
         for now in moments(runtime, batch, pause, TERMINAL_SECONDS):
             pace.note(time.monotonic(), now.done)
-            live.update(screen.batch_screen(now, failures(runtime, batch), pace, idle=idle))
+            line = beside() if beside is not None else None
+            shown = screen.batch_screen(now, failures(runtime, batch), pace, idle=idle, beside=line)
+            live.update(shown)
     return now
 
 
@@ -111,7 +120,7 @@ def watch_all(runtime: Runtime, *, json: bool = False) -> int:
             else:
                 _emit_changes(found, shapes)
             if all(one.settled for one in found):
-                return min((one.exit_code() for one in found), key=EXIT_ORDER.index)
+                return first_of([one.exit_code() for one in found])
             time.sleep(TERMINAL_SECONDS if terminal else PIPE_SECONDS)
 
 

@@ -62,7 +62,10 @@ def print_json(value: object) -> None:
 def emit(event: str, **values: object) -> None:
     """One NDJSON event on stdout, at once."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    print(json.dumps({"event": event, "at": at, **values}, ensure_ascii=False), flush=True)
+    line = json.dumps({"event": event, "at": at, **values}, ensure_ascii=False)
+    # In one piece: a run and its downloads speak from two threads.
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def say(text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from orchestrator.cli.saving import Beside
     from orchestrator.runtime import Runtime
     from orchestrator.services.status import BatchStatus
     from orchestrator.store.batches import Batch
@@ -49,15 +50,21 @@ def run(
     prune: Prune = False,
     keep_removed: KeepRemoved = False,
     resend_changed: ResendChanged = False,
+    download: Annotated[
+        str | None,
+        typer.Option("--download", metavar="DIR", help="Save each video as soon as it is there."),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Record a spec, send it, stay to the end, print results and cost."""
-    from orchestrator.cli import following, starting, taking
+    from orchestrator.cli import following, saving, starting, taking
     from orchestrator.cli.specs import read_budget
     from orchestrator.runtime import open_runtime
 
     runtime = open_runtime()
     runtime.settings.require_api_key()
+    if download is not None:
+        saving.check_place(runtime, download)
     wishes = taking.Wishes(
         name,
         label,
@@ -74,15 +81,21 @@ def run(
     taking.print_taken(runtime, taken, json=json)
     ended = following.read(runtime, taken.batch)
     followed = not ended.settled or ended.gate is not None or ended.batch.stop_code is not None
-    if followed:
-        if not taken.difference.to_send:
-            starting.check_reachable(runtime.settings)
-        ended = _to_the_end(runtime, taken.batch, spec)
+    if followed and not taken.difference.to_send:
+        starting.check_reachable(runtime.settings)
+    with saving.beside(runtime, taken.batch, download) as saver:
+        if followed:
+            ended = _to_the_end(runtime, taken.batch, spec, saver)
+        saved = saver.report() if saver is not None else None
+    codes = [ended.exit_code()]
+    if saved is not None:
+        saving.print_report(taken.batch, saved, str(download), json=False)
+        codes.append(saved.exit_code())
     _print_end(runtime, ended, seen=followed)
-    return ended.exit_code()
+    return following.first_of(codes)
 
 
-def _to_the_end(runtime: Runtime, batch: Batch, spec: Path) -> BatchStatus:
+def _to_the_end(runtime: Runtime, batch: Batch, spec: Path, saver: Beside | None) -> BatchStatus:
     """Have the processes running until the batch is settled."""
     from dataclasses import replace
 
@@ -95,7 +108,11 @@ def _to_the_end(runtime: Runtime, batch: Batch, spec: Path) -> BatchStatus:
     with _let_go(runtime, batch, spec), connect(runtime.settings) as session:
         try:
             ended = following.follow(
-                runtime, batch, lambda seconds: _pause(session, seconds), started=True
+                runtime,
+                batch,
+                lambda seconds: _pause(session, seconds),
+                started=True,
+                beside=saver.line if saver is not None else None,
             )
         except KeyboardInterrupt:
             say("\nstopping after the current chunk…")

@@ -25,7 +25,7 @@ def as_json(result: Result, own_columns: Sequence[str]) -> dict[str, object]:
         "cost_actual": to_usd_or_none(result.actual_nanos),
         "cost_assumed": to_usd_or_none(result.assumed_nanos),
         "video_urls": list(result.video_urls),
-        "video_path": None,
+        "video_path": result.video_path,
         "error_code": result.error_code,
         "error_message": result.error_message,
         **own,

@@ -65,12 +65,15 @@ def batch_screen(
     pace: Pace | None = None,
     *,
     idle: str = ", but no worker is running",
+    beside: str | None = None,
 ) -> RenderableType:
     """One screen: is it fine, when is it done, what does it cost.
 
-    `idle`: what is said of a batch that only waits for a worker.
+    `idle`: what is said of a batch that only waits for a worker; `beside`: of what else goes on.
     """
     parts: list[RenderableType] = [_head(now, idle), _bar(now, pace), _states(now), _money(now)]
+    if beside is not None:
+        parts.append(Text(f"  {beside}"))
     if now.gate is not None:
         parts.append(Text.assemble(("  gate  ", "yellow"), now.gate.message))
         until = f"until {_clock(now.gate.until)}; " if now.gate.until else ""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import httpx
 import standardwebhooks
+
+from orchestrator.addresses import leads_inside
 
 TIMEOUT_SECONDS = 5.0
 
@@ -41,13 +40,3 @@ class Webhook:
         except httpx.HTTPError:
             return False
         return answer.is_success
-
-
-def leads_inside(url: str) -> bool:
-    """Whether a URL's host is, or resolves to, an address that is not public."""
-    host = urlsplit(url).hostname or ""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
-    return any(not ipaddress.ip_address(entry[4][0]).is_global for entry in found)

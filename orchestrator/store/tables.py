@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -217,11 +217,34 @@ class Output(SQLModel, table=True):
     """One URL of a submission's videos, in the provider's order."""
 
     __tablename__ = "outputs"
+    __table_args__ = (Index("outputs_by_seen", "seen_at", "submission_id", "ordinal"),)
 
     submission_id: int = _ref("submissions.id", key=True)
     ordinal: int = Field(primary_key=True)
     url: str = _text()
     seen_at: int = _big()
+
+
+class Download(SQLModel, table=True):
+    """A video's place in one target; `folded` keeps apart what some file system takes for one."""
+
+    __tablename__ = "downloads"
+    __table_args__ = (
+        UniqueConstraint("target", "folded"),
+        Index("downloads_by_batch", "batch_id", "target"),
+        Index("downloads_by_submission", "submission_id"),
+    )
+
+    target: str = Field(sa_column=Column(Text, primary_key=True))
+    submission_id: int = _ref("submissions.id", key=True)
+    ordinal: int = Field(primary_key=True)
+    batch_id: int = _ref("batches.id")
+    path: str = _text()
+    folded: str = _text()
+    state: str = _text()
+    size: int | None = _big(null=True)
+    sha256: str | None = _text(null=True)
+    changed_at: int = _big()
 
 
 class Gate(SQLModel, table=True):
@@ -352,6 +375,7 @@ inputs = _table(Input)
 items = _table(Item)
 submissions = _table(Submission)
 outputs = _table(Output)
+downloads = _table(Download)
 gates = _table(Gate)
 accounts = _table(Account)
 prices = _table(Price)

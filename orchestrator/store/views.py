@@ -11,6 +11,7 @@ from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.batch import Wanted
 from orchestrator.domain.states import State
+from orchestrator.store import downloads
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Row, Tx
 
@@ -43,6 +44,8 @@ class Result:
     actual_nanos: int | None
     assumed_nanos: int | None
     video_urls: tuple[str, ...]
+    video_path: str | None
+    """Where its first video was saved last."""
     error_code: str | None
     error_message: str | None
 
@@ -236,7 +239,9 @@ def _fetch(tx: Tx, where: ColumnElement[bool], limit: int | None = None) -> list
     )
     rows = tx.conn.execute(query).all()
     sums = _sums(tx, [row.item_id for row in rows if row.generation])
-    urls = _urls(tx, [row.submission_id for row in rows if row.submission_id is not None])
+    bought = [row.submission_id for row in rows if row.submission_id is not None]
+    urls = _urls(tx, bought)
+    paths = downloads.paths_of(tx, bought)
     return [
         Result(
             item_id=row.item_id,
@@ -253,6 +258,7 @@ def _fetch(tx: Tx, where: ColumnElement[bool], limit: int | None = None) -> list
             actual_nanos=sums.get(row.item_id, row).actual_nanos,
             assumed_nanos=sums.get(row.item_id, row).assumed_nanos,
             video_urls=urls.get(row.submission_id, ()),
+            video_path=paths.get(row.submission_id),
             error_code=row.error_code,
             error_message=row.error_message,
         )

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import standardwebhooks
 
+from orchestrator.addresses import leads_inside
 from orchestrator.domain.batch import Wanted
 from orchestrator.notify import Command, Webhook
-from orchestrator.notify.webhook import leads_inside
 from orchestrator.services import finishing, notifying
 from orchestrator.store import tables as t
 from tests.support.shop import Shop, accept

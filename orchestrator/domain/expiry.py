@@ -1,0 +1,42 @@
+"""When a URL says that it ends."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl, urlsplit
+
+ASSUMED_LIFETIME_MS = 3_600_000
+"""A URL that does not tell is taken for as old as its first sight, and for one hour."""
+_MOMENTS = ("expires", "expire", "exp", "expiry", "se", "e")
+"""Parameters with seconds since 1970, or (`se`, of shared access signatures) an ISO 8601 time."""
+
+
+def url_expiry(url: str, seen_at: int) -> int:
+    """The moment (ms) from which a URL may be dead; only good for putting URLs in an order.
+
+    Understands what signed URLs of the common object stores and content networks carry:
+    `X-Amz-Date` with `X-Amz-Expires`, `X-Goog-Date` with `X-Goog-Expires`, `Expires`, `se`.
+    """
+    given = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
+    for vendor in ("amz", "goog"):
+        signed, lasts = given.get(f"x-{vendor}-date"), given.get(f"x-{vendor}-expires", "")
+        moment = _moment(signed) if signed else None
+        if moment is not None and lasts.isdecimal():
+            return moment + int(lasts) * 1000
+    for name in _MOMENTS:
+        moment = _moment(given.get(name, ""))
+        if moment is not None:
+            return moment
+    return seen_at + ASSUMED_LIFETIME_MS
+
+
+def _moment(text: str) -> int | None:
+    if text.isdecimal() and 9 <= len(text) <= 13:
+        number = int(text)
+        return number if len(text) > 11 else number * 1000
+    for form in ("%Y%m%dT%H%M%SZ", "%Y-%m-%dT%H:%M:%SZ"):
+        try:
+            return int(datetime.strptime(text, form).replace(tzinfo=UTC).timestamp() * 1000)
+        except ValueError:
+            continue
+    return None
