@@ -83,12 +83,10 @@ def follow(
     if json or not on_terminal():
         return _off(runtime, batch, pause)
     idle = ", its workers are starting" if started else ", but no worker is running"
-    pace = screen.Pace()
     with Live(console=console(), refresh_per_second=4, transient=False) as live:
         for now in moments(runtime, batch, pause, TERMINAL_SECONDS):
-            pace.note(time.monotonic(), now.done)
             line = beside() if beside is not None else None
-            shown = screen.batch_screen(now, failures(runtime, batch), pace, idle=idle, beside=line)
+            shown = screen.batch_screen(now, failures(runtime, batch), idle=idle, beside=line)
             live.update(shown)
     return now
 

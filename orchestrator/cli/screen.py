@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Group, RenderableType
@@ -16,7 +15,7 @@ from orchestrator.cli.output import dollars, plural
 from orchestrator.domain.batch import BatchState
 from orchestrator.domain.identity import from_content
 from orchestrator.domain.states import State
-from orchestrator.services.status import BatchStatus
+from orchestrator.services.status import BatchStatus, span
 from orchestrator.store.views import Result
 
 _COLOURS = {
@@ -42,27 +41,9 @@ _EXCERPT = 32
 """Cells of its prompt by which a row without an id is told."""
 
 
-class Pace:
-    """How fast items come to their end, over the last minute."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def note(self, seconds: float, done: int) -> None:
-        self._seen.append((seconds, done))
-        while self._seen[0][0] < seconds - 60:
-            self._seen.popleft()
-
-    def per_second(self) -> float | None:
-        """Items a second; None while nothing has ended yet."""
-        (first, before), (last, after) = self._seen[0], self._seen[-1]
-        return (after - before) / (last - first) if after > before else None
-
-
 def batch_screen(
     now: BatchStatus,
     failed: Sequence[tuple[str, str, str, int]],
-    pace: Pace | None = None,
     *,
     idle: str = ", but no worker is running",
     beside: str | None = None,
@@ -71,7 +52,7 @@ def batch_screen(
 
     `idle`: what is said of a batch that only waits for a worker; `beside`: of what else goes on.
     """
-    parts: list[RenderableType] = [_head(now, idle), _bar(now, pace), _states(now), _money(now)]
+    parts: list[RenderableType] = [_head(now, idle), _bar(now), _states(now), _money(now)]
     if beside is not None:
         parts.append(Text(f"  {beside}"))
     if now.gate is not None:
@@ -105,23 +86,24 @@ def _head(now: BatchStatus, idle: str) -> Text:
     return head.append(idle, "yellow") if now.idle else head
 
 
-def _bar(now: BatchStatus, pace: Pace | None) -> RenderableType:
+def _bar(now: BatchStatus) -> RenderableType:
     row = Table.grid(padding=(0, 1))
     row.add_row(
         " ",
         ProgressBar(total=max(1, now.total), completed=now.done, width=40),
         Text(f"{now.done:,}/{now.total:,}"),
-        Text(_expected(now, pace), style="dim"),
+        Text(_expected(now), style="dim"),
     )
     return row
 
 
-def _expected(now: BatchStatus, pace: Pace | None) -> str:
-    rate = pace.per_second() if pace else None
-    if rate is None or now.settled:
+def _expected(now: BatchStatus) -> str:
+    coming = now.forecast
+    if coming is None:
         return ""
-    left = timedelta(seconds=round((now.total - now.done) / rate))
-    return f"{rate:.1f}/s, about {left} to go"
+    low, high = span(coming.low), span(coming.high)
+    spread = low if low == high else f"{low} to {high}"
+    return f"{coming.per_second:.1f}/s, {span(coming.likely)} to go ({spread})"
 
 
 def _states(now: BatchStatus) -> Text:

@@ -11,7 +11,7 @@ from orchestrator.domain.money import to_usd
 from orchestrator.domain.states import State
 from orchestrator.services import status
 from orchestrator.services.context import Context
-from orchestrator.services.status import BatchStatus
+from orchestrator.services.status import BatchStatus, span
 from orchestrator.store import batches
 
 SHOWN_AFTER_END_MS = 24 * 3_600_000
@@ -54,7 +54,6 @@ def rows(context: Context) -> list[Row]:
 
 def _row(now: BatchStatus, time_ms: int, *, reopened: bool) -> Row:
     batch = now.batch
-    ended = now.state is BatchState.FINISHED
     seconds = ((batch.finished_at or time_ms) - batch.created_at) / 1000
     progress = f"{now.done:,}/{now.total:,} done"
     figures: dict[str, object] = {
@@ -65,7 +64,7 @@ def _row(now: BatchStatus, time_ms: int, *, reopened: bool) -> Row:
         "spent": to_usd(now.cost_nanos),
         "held": to_usd(batch.held_nanos),
         "budget": None if batch.budget_nanos is None else to_usd(batch.budget_nanos),
-        "eta": None if ended else _eta(now, seconds),
+        "eta": None if now.forecast is None else span(now.forecast.likely),
     }
     return Row(
         id=f"batch-{batch.id}",
@@ -92,13 +91,3 @@ def _reason(now: BatchStatus) -> str:
     if now.batch.stop_message:
         return f", {now.batch.stop_message}"
     return f", {now.unsuccessful:,} without success" if now.unsuccessful else ""
-
-
-def _eta(now: BatchStatus, seconds: float) -> str | None:
-    """How long it still takes at the pace so far, as 1h05m or 40s."""
-    if not now.done or seconds <= 0:
-        return None
-    left = round((now.total - now.done) * seconds / now.done)
-    if left < 60:
-        return f"{left}s"
-    return f"{left // 3600}h{left % 3600 // 60:02}m" if left >= 3600 else f"{left // 60}m"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from orchestrator.domain.batch import BatchState, Stop, batch_state
+from orchestrator.domain.forecast import SAMPLE, Forecast, forecast
 from orchestrator.domain.gate import KINDS
 from orchestrator.domain.money import to_usd, to_usd_or_none
 from orchestrator.domain.states import IN_FLIGHT, OPEN, POLLED, State
@@ -33,6 +34,8 @@ class BatchStatus:
     """Items that something may still become of without a person."""
     workers: int
     """Worker processes that gave a sign of life lately; counted while the batch is not finished."""
+    forecast: Forecast | None
+    """When it is done, if nothing bars the way; None while nobody can tell."""
     unsent: Estimate
     """What the items that are still to be sent will cost, as far as their prices are known."""
 
@@ -148,8 +151,18 @@ class BatchStatus:
             },
             "gate": self._gate_json(),
             "workers": self.workers,
+            "eta": None if self.forecast is None else self._eta_json(self.forecast),
             "created_at": iso(batch.created_at),
             "finished_at": iso(batch.finished_at),
+        }
+
+    @staticmethod
+    def _eta_json(forecast: Forecast) -> dict[str, object]:
+        """Seconds from now."""
+        return {
+            "low": round(forecast.low / 1000),
+            "likely": round(forecast.likely / 1000),
+            "high": round(forecast.high / 1000),
         }
 
     def _gate_json(self) -> dict[str, object] | None:
@@ -174,6 +187,15 @@ class BatchStatus:
 def _passes(gate: Gate) -> bool:
     """Whether waiting may open it."""
     return gate.until is not None or KINDS[gate.reason].patient
+
+
+def span(time_ms: int) -> str:
+    """A length of time for people: 40s, 12m, 1h05m."""
+    seconds = round(time_ms / 1000)
+    if seconds < 100:
+        return f"{seconds}s"
+    minutes = round(seconds / 60)
+    return f"{minutes}m" if minutes < 100 else f"{minutes // 60}h{minutes % 60:02}m"
 
 
 def iso(time_ms: int | None) -> str | None:
@@ -210,4 +232,15 @@ def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
     left = {} if batch.finished_at else views.unsent_by_class(tx, batch.id)
     unsent = estimate(left, prices.known(tx, batch.provider) if left else {})
     alive = 0 if batch.finished_at else len(workers.alive(tx))
-    return BatchStatus(batch, state, counts, by_code, gate, moving, alive, unsent)
+    coming = _forecast(tx, batch, counts) if state is BatchState.RUNNING else None
+    return BatchStatus(batch, state, counts, by_code, gate, moving, alive, coming, unsent)
+
+
+def _forecast(tx: Tx, batch: Batch, counts: dict[State, int]) -> Forecast | None:
+    return forecast(
+        views.latest_ends(tx, batch.id, SAMPLE),
+        now=tx.now,
+        unsent=counts[State.PENDING],
+        running=sum(counts[state] for state in IN_FLIGHT),
+        youngest=tx.now - (views.youngest_accepted(tx, batch.id) or tx.now),
+    )

@@ -170,6 +170,7 @@ class Submission(SQLModel, table=True):
         _partial("submissions_in_flight", IN_FLIGHT, "batch_id"),
         _partial("submissions_by_lease", "lease_token IS NOT NULL", "lease_token"),
         _partial("submissions_waiting", "needs_person IS NOT NULL", "batch_id"),
+        _partial("submissions_ended", "finished_at IS NOT NULL", "batch_id", "finished_at"),
     )
 
     id: int | None = _id()

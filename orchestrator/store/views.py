@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, cast, func, literal_column, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.batch import Wanted
+from orchestrator.domain.forecast import End
 from orchestrator.domain.states import State
 from orchestrator.store import downloads
 from orchestrator.store import tables as t
@@ -119,6 +120,28 @@ def unsent_by_class(tx: Tx, batch_id: int) -> dict[str, int]:
         .group_by(c.price_class)
     )
     return {row.price_class: row[1] for row in tx.conn.execute(query)}
+
+
+def latest_ends(tx: Tx, batch_id: int, limit: int) -> list[End]:
+    """The ends that came last, of submissions that the provider had accepted."""
+    c = t.submissions.c
+    query = (
+        select(c.finished_at, c.accepted_at)
+        .where(c.batch_id == batch_id, c.finished_at.is_not(None), c.accepted_at.is_not(None))
+        .order_by(c.finished_at.desc())
+        .limit(limit)
+    )
+    return [End(ended, max(0, ended - began)) for ended, began in tx.conn.execute(query)]
+
+
+def youngest_accepted(tx: Tx, batch_id: int) -> int | None:
+    """When the provider accepted the one that it accepted last, of those that still run."""
+    c = t.submissions.c
+    query = select(func.max(c.accepted_at)).where(
+        c.batch_id == batch_id, literal_column(f"submissions.{t.IN_FLIGHT}")
+    )
+    found: int | None = tx.conn.execute(query).scalar_one()
+    return found
 
 
 def waiting_to_be_sent(tx: Tx, provider: str) -> dict[str, int]:

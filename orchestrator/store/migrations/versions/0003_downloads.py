@@ -1,4 +1,4 @@
-"""where videos were saved"""
+"""where videos were saved; the latest ends of a batch"""
 
 from __future__ import annotations
 
@@ -33,4 +33,11 @@ def upgrade() -> None:
     )
     op.create_index("downloads_by_batch", "downloads", ["batch_id", "target"])
     op.create_index("downloads_by_submission", "downloads", ["submission_id"])
+    op.create_index(
+        "submissions_ended",
+        "submissions",
+        ["batch_id", "finished_at"],
+        sqlite_where=sa.text("finished_at IS NOT NULL"),
+        postgresql_where=sa.text("finished_at IS NOT NULL"),
+    )
     op.create_index("outputs_by_seen", "outputs", ["seen_at", "submission_id", "ordinal"])
