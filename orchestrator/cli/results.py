@@ -15,6 +15,8 @@ from orchestrator.cli.options import BatchName, Json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from orchestrator.runtime import Runtime
+    from orchestrator.store.batches import Batch
     from orchestrator.store.views import Choice, Result
 
 
@@ -47,6 +49,10 @@ def results(
     columns: Annotated[
         str | None, typer.Option("--columns", metavar="A,B", help="Only these columns.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="DIR", help="Write a page to look at: DIR/index.html."),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Print every item with its state, URLs, cost and, where it failed, why."""
@@ -69,6 +75,9 @@ def results(
             yield row
 
     choice = _choice(where or [], failed=failed)
+    if html is not None:
+        _write_page(runtime, found, choice, html)
+        return 0
     shown = _shown(columns, found.columns)
     with runtime.context.store.read() as tx, _target(output) as target:
         rows = counted(views.results(tx, found.id, choice))
@@ -76,6 +85,28 @@ def results(
     if output is not None:
         say(f"wrote {plural(written, 'row')} to {output}")
     return 0
+
+
+def _write_page(runtime: Runtime, batch: Batch, choice: Choice, folder: Path) -> None:
+    from orchestrator.cli import following
+    from orchestrator.cli.output import say
+    from orchestrator.errors import UsageError
+    from orchestrator.services.exporting import page
+    from orchestrator.store import views
+
+    now = following.read(runtime, batch)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written: {error.strerror}", mend="Choose another with --html."
+        ) from None
+    file = folder / "index.html"
+    failures = following.failures(runtime, batch)
+    with runtime.context.store.read() as tx, _target(file) as target:
+        rows = views.results(tx, batch.id, choice)
+        target.writelines(page(now, failures, rows, folder))
+    say(f"wrote {file}")
 
 
 @contextmanager
