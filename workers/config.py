@@ -15,6 +15,7 @@ TICK_SECONDS = {
     "workers.probe": 5.0,
     "workers.progress": 2.0,
     "workers.notify": 5.0,
+    "workers.schedule": 5.0,
 }
 """Every tick is idempotent on the database, so doubled beats and late messages are harmless."""
 

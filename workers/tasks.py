@@ -12,6 +12,7 @@ from orchestrator.services import (
     notifying,
     overview,
     polling,
+    recurrence,
     rescue,
     submission,
 )
@@ -78,6 +79,11 @@ def notify_tick() -> int:
     process = current()
     targets = make_targets(process.runtime.settings)
     return notifying.run_once(process.context, targets, random.SystemRandom().random)
+
+
+@app.task(name="workers.schedule", send_events=False)
+def schedule_tick() -> int:
+    return recurrence.run_once(current().context).made
 
 
 def publish_submit(chunk: Chunk) -> None:

@@ -22,6 +22,7 @@ from orchestrator.cli import (
     processes,
     results,
     sandbox,
+    schedule,
     specs,
     steering,
 )
@@ -44,6 +45,7 @@ for part in (specs, processes, batches, results, download, steering, mending, do
     part.register(app)
 app.add_typer(database.app, name="db")
 app.add_typer(journal.app, name="journal")
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(sandbox.app, name="sandbox")
 
 

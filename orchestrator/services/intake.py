@@ -29,6 +29,7 @@ _Entry: TypeAlias = SpecRow | Problem | Note
 GROUP = 1000
 """Rows per staging transaction: short enough that a running batch beside it keeps recording."""
 LOCK_WAIT_SECONDS = 60
+BUSY = "busy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Options:
     """No row is sent that costs more, or whose price nobody knows; None keeps what there is."""
     wanted: Wanted = Wanted.OPEN
     """What is wanted of a batch that is new; anything but open means that it is being recovered."""
+    lock_wait: float = LOCK_WAIT_SECONDS
+    """How long another submit of the same batch is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ def take_in(
 
 def _open_batch(context: Context, chosen: Options, token: str) -> Batch:
     """The batch of this name and label, its rows locked for us; made where it is new."""
-    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    deadline = time.monotonic() + chosen.lock_wait
     while True:
         with context.store.write() as tx:
             batch = batches.find(tx, chosen.name, chosen.label) or batches.create(
@@ -145,7 +148,7 @@ def _open_batch(context: Context, chosen: Options, token: str) -> Batch:
             raise OrchestratorError(
                 f"another submit of {chosen.name}@{chosen.label} is still being read",
                 mend="Wait for it to end, then submit again.",
-                code="busy",
+                code=BUSY,
             )
         time.sleep(0.2)
 
@@ -285,7 +288,7 @@ def _keep_lock(tx: Tx, batch: Batch, token: str) -> None:
         raise OrchestratorError(
             f"reading {batch.title} took so long that another submit went ahead",
             mend="Submit again.",
-            code="busy",
+            code=BUSY,
         )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -33,6 +34,7 @@ OPEN_ITEM = "state IN ('pending', 'submitting', 'unknown', 'queued', 'processing
 IN_FLIGHT = "state IN ('submitting', 'unknown', 'queued', 'processing')"
 POLLED = "state IN ('queued', 'processing')"
 LEASED = "state = 'submitting'"
+OPEN_RUN = "state IN ('waiting', 'made')"
 
 
 def _partial(name: str, where: str, *columns: str) -> Index:
@@ -365,6 +367,70 @@ class Outbox(SQLModel, table=True):
     delivered_at: int | None = _big(null=True)
 
 
+class SpecFile(SQLModel, table=True):
+    """What a spec said when a run was won; kept once, whatever the number of runs."""
+
+    __tablename__ = "spec_files"
+
+    digest: str = Field(sa_column=Column(Text, primary_key=True))
+    content: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class Schedule(SQLModel, table=True):
+    """When to make a batch of a spec by itself. Spans of time in milliseconds."""
+
+    __tablename__ = "schedules"
+
+    id: int | None = _id()
+    name: str = Field(sa_column=Column(Text, unique=True, nullable=False))
+    spec: str = _text()
+    batch_name: str = Field(sa_column=Column(Text, unique=True, nullable=False))
+    cron: str = _text()
+    zone: str = _text()
+    budget_nanos: int | None = _big(null=True)
+    overlap: str = _text()
+    catch_up: str = _text()
+    catch_up_window: int = _big()
+    catch_up_max: int = Field()
+    pause_after: int | None = Field(default=None)
+    paused_at: int | None = _big(null=True)
+    paused_why: str | None = _text(null=True)
+    failures: int = Field(default=0)
+    missed: int = Field(default=0)
+    missed_at: int | None = _big(null=True)
+    last_at: int = _big()
+    next_at: int | None = _big(null=True)
+    created_at: int = _big()
+
+
+class Occurrence(SQLModel, table=True):
+    """One run of a schedule; it outlives the schedule, so that no minute is bought twice."""
+
+    __tablename__ = "occurrences"
+    __table_args__ = (
+        UniqueConstraint("batch_name", "label"),
+        _partial("occurrences_open", OPEN_RUN, "nominal_at"),
+        Index("occurrences_of_schedule", "schedule", "nominal_at"),
+    )
+
+    id: int | None = _id()
+    schedule: str = _text()
+    batch_name: str = _text()
+    label: str = _text()
+    nominal_at: int = _big()
+    kind: str = _text()
+    queued: bool = Field()
+    state: str = _text()
+    spec: str = _text()
+    spec_digest: str | None = _text(null=True)
+    budget_nanos: int | None = _big(null=True)
+    batch_id: int | None = _big(null=True)
+    error_code: str | None = _text(null=True)
+    error_message: str | None = _text(null=True)
+    created_at: int = _big()
+    ended_at: int | None = _big(null=True)
+
+
 def _table(model: type[SQLModel]) -> Table:
     return cast(Table, model.__table__)  # type: ignore[attr-defined]
 
@@ -385,3 +451,6 @@ chunks = _table(Chunk)
 workers = _table(Worker)
 journals = _table(Journal)
 outbox = _table(Outbox)
+spec_files = _table(SpecFile)
+schedules = _table(Schedule)
+occurrences = _table(Occurrence)

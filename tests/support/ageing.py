@@ -27,7 +27,21 @@ def end_leases(url: str) -> None:
     _execute(url, (_END_LEASES, {}))
 
 
-def _execute(url: str, *statements: tuple[str, dict[str, int]]) -> None:
+def end_readings(url: str) -> None:
+    """Whoever reads a spec into a batch has been silent for too long."""
+    _execute(url, ("UPDATE batches SET intake_until = 0 WHERE intake_until IS NOT NULL", {}))
+
+
+def make_due(url: str, schedule: str, at: int) -> None:
+    """The schedule has looked at no time since just before `at`."""
+    values: dict[str, int | str] = {"name": schedule, "last": at - 1, "next": at}
+    _execute(
+        url,
+        ("UPDATE schedules SET last_at = :last, next_at = :next WHERE name = :name", values),
+    )
+
+
+def _execute(url: str, *statements: tuple[str, dict[str, int | str]]) -> None:
     engine = create_engine(url)
     with engine.begin() as conn:
         for statement, values in statements:
