@@ -7,7 +7,7 @@ CODE := orchestrator workers tests batches
 OTHER_PYTHONS := python3.12 python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test fast check bench chaos format lock lock-check clean
+.PHONY: help setup demo run test fast check bench chaos pictures format lock lock-check clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ bench: $(READY) ## Measure ourselves; figures are ratios of one run
 
 chaos: $(READY) ## Kill, stop, flush and lose everything, from a seed: make chaos ROWS=1000 SEED=7
 	$(BIN)/python -m tests.support.chaos --rows $(or $(ROWS),1000) $(if $(SEED),--seed $(SEED))
+
+pictures: $(READY) ## Take the pictures of the documentation anew, from a real run
+	$(BIN)/python -m tests.support.pictures
 
 format: $(READY) ## Format the code and sort its imports
 	$(BIN)/ruff format $(CODE)

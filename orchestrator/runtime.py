@@ -96,6 +96,7 @@ def make_context(settings: Settings, store: Store) -> Context:
         ),
         max_in_flight=settings.max_in_flight,
         presence=settings.data_dir / "processes",
+        prompt_excerpt=settings.prompt_excerpt,
         journal_dir=settings.journal_dir,
     )
 

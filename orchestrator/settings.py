@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     worker_processes: int = Field(2, validation_alias="ORCHESTRATOR_WORKER_PROCESSES", ge=1, le=64)
     flower_port: int = Field(5555, validation_alias="ORCHESTRATOR_FLOWER_PORT", ge=0, le=65535)
     flower_basic_auth: SecretStr | None = Field(None, validation_alias="FLOWER_BASIC_AUTH")
+    prompt_excerpt: int = Field(0, validation_alias="ORCHESTRATOR_PROMPT_EXCERPT", ge=0, le=80)
     webhook_url: str | None = Field(None, validation_alias="ORCHESTRATOR_WEBHOOK_URL")
     webhook_secret: SecretStr | None = Field(None, validation_alias="ORCHESTRATOR_WEBHOOK_SECRET")
     webhook_allow_private: bool = Field(

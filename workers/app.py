@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from celery import Celery
@@ -10,6 +11,7 @@ from kombu import Exchange, Queue
 from orchestrator import places
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings import load_settings
+from workers import flower
 from workers.config import POLL, SUBMIT, TICKS, configuration
 
 
@@ -18,6 +20,9 @@ def _make() -> Celery:
     try:
         settings = load_settings()
         places.create_data_dir(settings.data_dir)
+        password = flower.protect(sys.argv, os.environ, settings.data_dir)
+        if password is not None:
+            print(f"Flower: log in as admin:{password}; FLOWER_BASIC_AUTH sets another", flush=True)
         made = Celery("workers", include=["workers.tasks"])
         made.conf.update(configuration(settings))
         # One exchange a queue: bound to a shared one, each message would reach all of them.

@@ -43,7 +43,8 @@ def configuration(settings: Settings) -> dict[str, object]:
         },
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,
-        "task_send_sent_event": True,
+        # What beat sends would bury the batches in Flower; what a worker receives is told of by it.
+        "task_send_sent_event": False,
         "worker_hijack_root_logger": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "beat_max_loop_interval": 1,

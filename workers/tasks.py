@@ -34,7 +34,7 @@ def submit_chunk(chunk_id: str, item_ids: list[int], probe: bool) -> int:
     return sent
 
 
-@app.task(name="workers.poll_chunk")
+@app.task(name="workers.poll_chunk", send_events=False)
 def poll_chunk(token: str) -> int:
     """Ask how the leased submissions are doing."""
     process = current()
@@ -91,10 +91,10 @@ def publish_submit(chunk: Chunk) -> None:
     submit_chunk.apply_async(
         args=(chunk.id, list(chunk.item_ids), chunk.probe),
         queue=SUBMIT,
-        argsrepr=f"{chunk.title} rows {chunk.first}-{chunk.last}",
+        argsrepr=f"{chunk.title} rows {chunk.first}-{chunk.last} {chunk.excerpt}".rstrip(),
         kwargsrepr=f"{len(chunk.item_ids)} rows",
     )
 
 
 def publish_poll(token: str, number: int) -> None:
-    poll_chunk.apply_async(args=(token,), queue=POLL, argsrepr=f"{number} tasks", kwargsrepr="")
+    poll_chunk.apply_async(args=(token,), queue=POLL, argsrepr=f"{number} due", kwargsrepr="")

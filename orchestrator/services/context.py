@@ -42,5 +42,7 @@ class Context:
     max_in_flight: int | None
     presence: Path
     """Where this machine's worker processes hold their locks."""
+    prompt_excerpt: int = 0
+    """Letters of a chunk's first prompt that its message carries."""
     journal_dir: Path | None = None
     """Where this machine's journals are; None where there is no need to look into them."""

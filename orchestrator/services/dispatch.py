@@ -96,6 +96,7 @@ def _next_chunk(
     rows = _reasks(tx, context, batch, size) or _first_sends(tx, context, batch, book, size)
     if not rows:
         return None
+    length = context.prompt_excerpt
     chunk = Chunk(
         id=uuid.uuid4().hex,
         batch_id=batch.id,
@@ -103,6 +104,7 @@ def _next_chunk(
         item_ids=tuple(row.item_id for row in rows),
         first=rows[0].position,
         last=rows[-1].position,
+        excerpt=claims.excerpt(tx, rows[0].item_id, length) if length else "",
         probe=probe,
     )
     claims.reserve(tx, chunk, until=tx.now + context.timing.reserve)

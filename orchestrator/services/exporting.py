@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
 from orchestrator.domain.money import to_usd
 from orchestrator.domain.states import TERMINAL, State
-from orchestrator.services.status import BatchStatus, iso
+from orchestrator.services.status import BatchStatus
 from orchestrator.store.views import Result
 
 _MARK = "__DATA__"
@@ -47,8 +48,8 @@ def _head(now: BatchStatus, failures: Iterable[tuple[str, str, str, int]]) -> di
         ("cost", _usd(now.cost_nanos)),
         ("held", _usd(batch.held_nanos)) if batch.held_nanos else None,
         ("budget", _usd(batch.budget_nanos)) if batch.budget_nanos is not None else None,
-        ("begun", iso(batch.created_at)),
-        ("finished", iso(batch.finished_at)) if batch.finished_at else None,
+        ("begun", _moment(batch.created_at)),
+        ("finished", _moment(batch.finished_at)) if batch.finished_at else None,
     ]
     return {
         "title": batch.title,
@@ -95,6 +96,10 @@ def _beside(path: str | None, folder: Path) -> str | None:
     if path is None or not Path(path).is_file():
         return None
     return quote(os.path.relpath(path, folder).replace(os.sep, "/"))
+
+
+def _moment(time_ms: int) -> str:
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _usd(nanos: int) -> str:

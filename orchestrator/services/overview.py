@@ -11,7 +11,7 @@ from orchestrator.domain.money import to_usd
 from orchestrator.domain.states import State
 from orchestrator.services import status
 from orchestrator.services.context import Context
-from orchestrator.services.status import BatchStatus, span
+from orchestrator.services.status import BatchStatus, iso, span
 from orchestrator.store import batches
 
 SHOWN_AFTER_END_MS = 24 * 3_600_000
@@ -28,7 +28,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One batch. Times in seconds since 1970; `reopened`: it was at its end before."""
+    """One batch. Times in seconds since 1970; `reopened`: it was at its end before.
+
+    `received`: Flower lists the newest first, so an open batch is received again and again, to
+    stay above its own chunks.
+    """
 
     id: str
     name: str
@@ -58,6 +62,7 @@ def _row(now: BatchStatus, time_ms: int, *, reopened: bool) -> Row:
     progress = f"{now.done:,}/{now.total:,} done"
     figures: dict[str, object] = {
         "state": now.state,
+        "begun": iso(batch.created_at),
         "failed": now.unsuccessful,
         "unknown": now.counts[State.UNKNOWN],
         "needs_person": now.needs_person,
@@ -73,7 +78,7 @@ def _row(now: BatchStatus, time_ms: int, *, reopened: bool) -> Row:
         args=progress,
         kwargs=json.dumps(figures),
         result=f"{progress}, ${to_usd(now.cost_nanos)}{_reason(now)}",
-        received=batch.created_at / 1000,
+        received=(batch.finished_at or time_ms) / 1000,
         runtime=seconds,
         reopened=reopened,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -31,6 +32,8 @@ class Chunk:
     item_ids: tuple[int, ...]
     first: int
     last: int
+    excerpt: str = ""
+    """The beginning of its first prompt, where a person wants to see one."""
     probe: bool = False
     """It tries a closed gate: one row, sent although the gate is closed."""
 
@@ -130,6 +133,12 @@ def next_items(
     return [
         Next(i, p, price, State(s), lapses) for i, p, price, s, lapses in tx.conn.execute(query)
     ]
+
+
+def excerpt(tx: Tx, item_id: int, length: int) -> str:
+    """The first letters of an item's prompt, on one line."""
+    source = tx.conn.execute(select(t.items.c.source).where(t.items.c.id == item_id)).scalar_one()
+    return " ".join(json.loads(source).get("prompt", "").split())[:length]
 
 
 def reserve(tx: Tx, chunk: Chunk, *, until: int) -> None:

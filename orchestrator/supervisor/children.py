@@ -115,6 +115,7 @@ def flower(settings: Settings, *, port: int, credentials: str) -> Command:
             f"--tasks_columns={columns}",
             "--persistent=True",
             f"--db={settings.data_dir / 'flower.db'}",
+            "--state_save_interval=60000",
             "--max_tasks=100000",
         ),
         env={"FLOWER_BASIC_AUTH": credentials, "FLOWER_UNAUTHENTICATED_API": "false"},
