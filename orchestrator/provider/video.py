@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from orchestrator.addresses import leads_inside
 
 MAX_REDIRECTS = 5
 CONNECT_SECONDS = 10.0
-_WRITE_BYTES = 1 << 20
+_WRITE_BYTES = 1 << 18
 _HASH_BYTES = 1 << 22
 _DEAD = frozenset({401, 403, 404, 410})
 _OK, _PARTIAL, _UNSATISFIABLE = 200, 206, 416
@@ -50,6 +50,23 @@ class Dead:
 Fetched = Whole | Cut | Dead
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """`have`: bytes that can be built on; of what: its validator and, if told, whole size."""
+
+    have: int = 0
+    validator: str = ""
+    total: int | None = None
+
+    def fits(self, response: httpx.Response, start: int, total: int | None) -> bool:
+        """Whether an answer goes on with it, or begins anew."""
+        if start == 0:
+            return True
+        named = response.headers.get("etag" if self.validator[0] == '"' else "last-modified")
+        same = named is None or named.removeprefix("W/") == self.validator
+        return start == self.have and same and self.total in {None, total}
+
+
 class _Refused(Exception):  # noqa: N818 a decision, not an error
     """A URL that must not be followed."""
 
@@ -69,18 +86,18 @@ class VideoClient:
 
     async def fetch(self, url: str, part: Path) -> Fetched:
         """Continue `part`, or begin it. Raises OSError where the disk does not take it."""
-        have, validator = await asyncio.to_thread(_resumable, part)
+        begun = await asyncio.to_thread(_resumable, part)
         headers = {"Accept-Encoding": "identity"}
-        if have:
-            headers |= {"Range": f"bytes={have}-", "If-Range": validator}
+        if begun.have:
+            headers |= {"Range": f"bytes={begun.have}-", "If-Range": begun.validator}
         try:
             async with self._opened(url, headers) as response:
-                return await _receive(response, part, have)
+                return await _receive(response, part, begun)
         except _Refused as refusal:
             return Dead(str(refusal))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            now, _ = await asyncio.to_thread(_resumable, part)
-            return Cut(f"{type(error).__name__}: {error}"[:300], max(0, now - have))
+            now = await asyncio.to_thread(_resumable, part)
+            return Cut(f"{type(error).__name__}: {error}"[:300], max(0, now.have - begun.have))
 
     @asynccontextmanager
     async def _opened(self, url: str, headers: dict[str, str]) -> AsyncIterator[httpx.Response]:
@@ -107,32 +124,42 @@ class VideoClient:
             raise _Refused(f"it leads to the private address {target.host}")
 
 
-async def _receive(response: httpx.Response, part: Path, have: int) -> Fetched:
+async def _receive(response: httpx.Response, part: Path, begun: _Begun) -> Fetched:
     """What an answer brings, added to the part or in its place."""
     useless = _useless(response)
     if useless is not None:
         return useless
     start, total = _extent(response)
-    if start not in {0, have}:
+    if start < 0 or not begun.fits(response, start, total):
         await asyncio.to_thread(discard, part)
-        return Cut("the server sent another range than was asked for; it is fetched anew")
-    await asyncio.to_thread(_begin, part, start, _validator(response))
-    fetched = 0
-    buffer = bytearray()
-    try:
-        async for piece in response.aiter_raw():
-            buffer += piece
-            fetched += len(piece)
-            if len(buffer) >= _WRITE_BYTES:
-                await asyncio.to_thread(_append, part, bytes(buffer))
-                buffer.clear()
-    finally:
-        _append(part, bytes(buffer))
+        return Cut("the server sent another range or video than was asked for; it is fetched anew")
+    await asyncio.to_thread(_begin, part, start, _validator(response), total)
+    fetched = await _take_down(response, part, start)
     if total is not None and start + fetched != total:
         return Cut(f"it ended after {start + fetched:,} of {total:,} bytes", fetched)
     if start + fetched == 0:
         return Cut("it is empty")
     return Whole(start + fetched, await asyncio.to_thread(sha256_of, part))
+
+
+async def _take_down(response: httpx.Response, part: Path, start: int) -> int:
+    """Write what comes from `start` on; returns how many bytes came."""
+    written = start
+    buffer = bytearray()
+    try:
+        async for piece in response.aiter_raw():
+            buffer += piece
+            if len(buffer) >= _WRITE_BYTES:
+                await asyncio.to_thread(_write, part, written, bytes(buffer))
+                written += len(buffer)
+                buffer.clear()
+    except (httpx.HTTPError, asyncio.CancelledError):
+        # What came is kept, but a full disk must not hide that this was cut off or cancelled.
+        with suppress(OSError):
+            _write(part, written, bytes(buffer))
+        raise
+    await asyncio.to_thread(_write, part, written, bytes(buffer))
+    return written + len(buffer) - start
 
 
 def _useless(response: httpx.Response) -> Cut | Dead | None:
@@ -171,30 +198,40 @@ def _validator(response: httpx.Response) -> str:
     return str(response.headers.get("last-modified", ""))
 
 
-def _resumable(part: Path) -> tuple[int, str]:
-    """(bytes that can be built on, their validator); none without a validator beside them."""
+def _resumable(part: Path) -> _Begun:
+    """What can be built on: nothing without a validator beside it.
+
+    Of a part that is whole the last byte is asked for once more, to see that it is the same video.
+    """
     try:
-        validator = _mark(part).read_text(encoding="utf-8")
-        return (part.stat().st_size, validator) if validator else (0, "")
+        validator, _, told = _mark(part).read_text(encoding="utf-8").partition("\n")
+        have = part.stat().st_size
     except (FileNotFoundError, UnicodeDecodeError):
-        return 0, ""
+        return _Begun()
+    total = int(told) if told.isdecimal() else None
+    if total is not None and have >= total:
+        have = total - 1 if have == total else 0
+    return _Begun(have, validator, total) if validator and have > 0 else _Begun()
 
 
 def _mark(part: Path) -> Path:
-    """Holds the validator of what is in the part."""
+    """Holds the validator of what is in the part and, if known, the size of the whole."""
     return part.with_name(part.name + ".tag")
 
 
-def _begin(part: Path, start: int, validator: str) -> None:
+def _begin(part: Path, start: int, validator: str, total: int | None) -> None:
     part.parent.mkdir(parents=True, exist_ok=True)
     with part.open("ab") as file:
         file.truncate(start)
     if start == 0:
-        _mark(part).write_text(validator, encoding="utf-8")
+        told = "" if total is None else str(total)
+        _mark(part).write_text(f"{validator}\n{told}", encoding="utf-8")
 
 
-def _append(part: Path, data: bytes) -> None:
-    with part.open("ab") as file:
+def _write(part: Path, at: int, data: bytes) -> None:
+    """At its own place: a write that a cancelled fetch left running does no harm beside it."""
+    with part.open("r+b") as file:
+        file.seek(at)
         file.write(data)
 
 

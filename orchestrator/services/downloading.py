@@ -15,7 +15,7 @@ from orchestrator.domain.expiry import url_expiry
 from orchestrator.domain.naming import Template, fold
 from orchestrator.domain.outcome import Accepted, PollOutcome
 from orchestrator.errors import OrchestratorError, ServiceError
-from orchestrator.provider.video import Cut, Dead, Fetched, VideoClient, Whole, sha256_of
+from orchestrator.provider.video import Cut, Dead, Fetched, VideoClient, Whole, discard, sha256_of
 from orchestrator.services.context import Context
 from orchestrator.services.targets import Target
 from orchestrator.store import downloads
@@ -82,6 +82,8 @@ class Downloader:
     ask: Callable[[str], Awaitable[PollOutcome]]
     at_once: int
     told: Callable[[Saved], None] = lambda _saved: None
+    page: int = PAGE
+    waiting: int = WAITING
     report: Report = field(default_factory=Report)
     _cursor: downloads.Cursor = downloads.START
     _newest: int = 0
@@ -108,7 +110,11 @@ class Downloader:
         rounds = ROUNDS
         while self.report.stopped is None:
             last = await asyncio.to_thread(ended)
-            found = await asyncio.to_thread(self._find, WAITING - queue.qsize())
+            room = self.waiting - queue.qsize()
+            if room <= 0:  # Finding nothing would not mean that there is nothing.
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            found = await asyncio.to_thread(self._find, room)
             for video in found:
                 queue.put_nowait((url_expiry(video.url, video.seen_at), video.key, video))
             if last and not found:
@@ -120,7 +126,7 @@ class Downloader:
                 for video in self._left:
                     queue.put_nowait((0, video.key, video))
                 self._left.clear()
-            if not found or queue.qsize() >= WAITING:
+            if not found:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _until_saved(
@@ -197,14 +203,16 @@ class Downloader:
         found: list[Video] = []
         while len(found) < room:
             with self.context.store.read() as tx:
-                page = downloads.unsaved(tx, self.batch.id, self.target.name, self._cursor, PAGE)
+                page = downloads.unsaved(
+                    tx, self.batch.id, self.target.name, self._cursor, self.page
+                )
             fresh = [video for video in page if video.key not in self._met]
             self._met.update(video.key for video in fresh)
             found += fresh
             if page:
                 self._newest = max(self._newest, page[-1].seen_at)
                 self._cursor = (page[-1].seen_at, *page[-1].key)
-            if len(page) < PAGE:
+            if len(page) < self.page:
                 self._cursor = (self._newest - OVERLAP_MS, 0, 0)
                 break
         return found
@@ -269,7 +277,10 @@ class Downloader:
         if self.target.size(place.path) == place.size:
             return True
         part = self.target.part(place.path)
-        if not part.exists() or sha256_of(part) != place.sha256:
+        if not part.exists():
+            return False
+        if sha256_of(part) != place.sha256:
+            discard(part)
             return False
         self.target.finish(place.path)
         return True

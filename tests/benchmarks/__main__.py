@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import intake, purchase
+from tests.benchmarks import downloads, intake, purchase
 
 
 def main() -> None:
     intake.report()
     print()
     purchase.report()
+    print()
+    downloads.report()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from orchestrator.domain.naming import DEFAULT_TEMPLATE, Template
 from orchestrator.domain.outcome import Accepted, AskLater, Detail, PollOutcome, Task, TaskStatus
 from orchestrator.errors import UsageError
 from orchestrator.provider.video import VideoClient
-from orchestrator.services.downloading import Downloader, Report
+from orchestrator.services.downloading import PAGE, WAITING, Downloader, Report
 from orchestrator.services.targets import Target, alone, open_target
 from orchestrator.store import downloads, views
 from orchestrator.store.batches import Batch
@@ -67,6 +67,8 @@ def save(
     ask: Callable[[str], PollOutcome] = lambda _: AskLater(Detail()),
     at_once: int = 3,
     template: str = DEFAULT_TEMPLATE,
+    page: int = PAGE,
+    waiting: int = WAITING,
 ) -> Report:
     async def asked(task_id: str) -> PollOutcome:
         return ask(task_id)
@@ -76,9 +78,18 @@ def save(
         target = open_target(str(folder), shop.folder / "work")
         names = Template(template, ("id", "prompt"))
         try:
-            return await Downloader(shop.context, batch, target, names, client, asked, at_once).run(
-                lambda: True
+            downloader = Downloader(
+                shop.context,
+                batch,
+                target,
+                names,
+                client,
+                asked,
+                at_once,
+                page=page,
+                waiting=waiting,
             )
+            return await downloader.run(lambda: True)
         finally:
             await client.aclose()
 
@@ -108,6 +119,12 @@ def test_each_is_fetched_once_and_a_second_time_is_none(
     again = save(shop, batch, tmp_path / "v")
     assert (again.saved, again.known) == (0, 8)
     assert set(files.sent.values()) == {files.size}
+
+
+def test_more_than_may_wait_at_once(shop: Shop, files: Cdn, tmp_path: Path) -> None:
+    batch = bought(shop, files, 6)
+    assert save(shop, batch, tmp_path / "v", at_once=1, page=2, waiting=2).saved == 6
+    everything_is_there(shop, batch, files, 6)
 
 
 def test_those_that_expire_soonest_go_first(shop: Shop, files: Cdn, tmp_path: Path) -> None:
@@ -213,6 +230,22 @@ def test_a_death_between_record_and_rename_costs_no_second_fetch(
     assert save(shop, batch, tmp_path / "v").known == 1
     assert (tmp_path / "v" / "a.mp4").read_bytes() == content
     assert files.sent == {}
+
+
+def test_a_damaged_part_is_not_built_on(shop: Shop, files: Cdn, tmp_path: Path) -> None:
+    batch = bought(shop, files, 1)
+    content = files.content("/r0.mp4")
+    digest = hashlib.sha256(content).hexdigest()
+    target: Target = open_target(str(tmp_path / "v"), tmp_path / "work")
+    with shop.store.write() as tx:
+        (video,) = downloads.unsaved(tx, batch.id, target.name, downloads.START, 9)
+        downloads.claim(tx, target.name, video, "00001-r0.mp4", "00001-r0.mp4")
+        downloads.save(tx, target.name, video, size=len(content), sha256=digest)
+    part = target.part("00001-r0.mp4")
+    part.write_bytes(bytes(len(content) - 1))
+    part.with_name(f"{part.name}.tag").write_text(f'"{digest}"\n{len(content)}')
+    assert save(shop, batch, tmp_path / "v").saved == 1
+    everything_is_there(shop, batch, files, 1)
 
 
 def test_an_object_store_gets_whole_objects(shop: Shop, files: Cdn, tmp_path: Path) -> None:

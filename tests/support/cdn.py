@@ -1,14 +1,19 @@
-"""Where finished videos lie: an HTTP server with ranges, and the ways in which one lets down."""
+"""Where finished videos lie: an HTTP server with ranges, and the ways in which one lets down.
+
+`?expires=` in a URL is obeyed, in seconds since the epoch.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
 
 
 @dataclass
@@ -37,10 +42,11 @@ class _Handler(BaseHTTPRequestHandler):
     cdn: Cdn
 
     def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
+        expires = parse_qs(query).get("expires", ["inf"])[0]
         if path not in self.cdn.order:
             self.cdn.order.append(path)
-        if path in self.cdn.dead:
+        if path in self.cdn.dead or float(expires) < time.time():
             self.send_error(410)
             return
         if self.cdn.failing[path] > 0:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +40,12 @@ def fetch(
 def rest(start: int, **headers: str) -> bytes:
     extent = f"bytes {start}-{len(VIDEO) - 1}/{len(VIDEO)}"
     return http(206, VIDEO[start:], ETag='"a"', Content_Range=extent, **headers)
+
+
+def part_of(video: bytes, etag: str, total: int) -> bytes:
+    """What a server sends that does not look at If-Range."""
+    extent = f"bytes {HALF}-{total - 1}/{total}"
+    return http(206, video[HALF:], ETag=etag, Content_Range=extent)
 
 
 def broken(answer: bytes) -> Answer:
@@ -84,8 +96,14 @@ def test_a_server_that_ignores_ranges_or_has_another_video_now(part: Path) -> No
 
 @pytest.mark.parametrize(
     "odd",
-    [http(416, Content_Range=f"bytes */{HALF}"), rest(HALF - 7), http(206, VIDEO[HALF:])],
-    ids=["416", "another range", "no range named"],
+    [
+        http(416, Content_Range=f"bytes */{HALF}"),
+        rest(HALF - 7),
+        http(206, VIDEO[HALF:]),
+        part_of(VIDEO, '"b"', len(VIDEO)),
+        part_of(VIDEO + b"more", '"a"', len(VIDEO) + 4),
+    ],
+    ids=["416", "another range", "no range named", "another ETag", "another size"],
 )
 def test_a_part_that_does_not_fit_is_thrown_away(part: Path, odd: bytes) -> None:
     found, server = fetch(
@@ -132,3 +150,68 @@ def test_nobody_is_led_to_a_private_address(part: Path, where: str) -> None:
     (fetched,), server = fetch(part, http(302, Location=where), private=False)
     assert isinstance(fetched, Dead)
     assert len(server.requests) == 1
+
+
+def test_a_part_that_was_whole_already_is_only_looked_at(part: Path) -> None:
+    last = len(VIDEO) - 1
+    found, server = fetch(part, http(200, VIDEO, ETag='"a"'), rest(last), times=2)
+    assert found == [WHOLE, WHOLE]
+    assert server.requests[1].headers["range"] == f"bytes={last}-"
+    assert part.read_bytes() == VIDEO
+
+
+class SlowDisk(ThreadPoolExecutor):
+    """Its third call, which writes the first piece of a video, waits for `go`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = count(1)
+        self.began: Future[None] = Future()
+        self.go = threading.Event()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if next(self.calls) != 3:
+            return super().submit(fn, *args, **kwargs)
+        return super().submit(self._late, fn, *args, **kwargs)
+
+    def _late(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.began.set_result(None)
+        self.go.wait()
+        return fn(*args, **kwargs)
+
+
+def cancel_in_a_write(part: Path, video: bytes, before: Callable[[], None]) -> None:
+    """Fetch to a slow disk and cancel while it writes; the write ends afterwards."""
+
+    async def run() -> None:
+        disk = SlowDisk()
+        asyncio.get_running_loop().set_default_executor(disk)
+        client = VideoClient(read_seconds=30, allow_private=True, trusted="127.0.0.1")
+        async with raw_server(http(200, video, ETag='"a"')) as server:
+            fetching = asyncio.create_task(
+                client.fetch(f"http://127.0.0.1:{server.port}/v.mp4", part)
+            )
+            try:
+                await asyncio.wrap_future(disk.began)
+                before()
+                fetching.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await fetching
+            finally:
+                disk.go.set()
+                await client.aclose()
+
+    asyncio.run(run())
+
+
+def test_a_fetch_cancelled_in_a_write_leaves_no_byte_twice(part: Path) -> None:
+    video = VIDEO * 300
+    cancel_in_a_write(part, video, lambda: None)
+    kept = part.read_bytes()
+    assert kept
+    assert kept == video[: len(kept)]
+
+
+def test_a_cancelled_fetch_ends_even_where_the_disk_fails(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    cancel_in_a_write(folder / "v.part", VIDEO * 300, lambda: shutil.rmtree(folder))
