@@ -22,7 +22,8 @@ QUIET = (
 )
 
 
-@pytest.fixture(scope="session")
+# Not for the session: its event loop would still be running in the tests that come after.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if BROWSER is None:
         missing = "there is no chromium: install your distribution's package chromium"
