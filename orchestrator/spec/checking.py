@@ -138,6 +138,7 @@ class RowChecker:
     ) -> dict[str, Json]:
         """Written texts read as values; what cannot be read becomes a problem and stays out."""
         fields = self._fields_of(model)
+        comma = self._decimal_comma or draft.decimal_comma
         values: dict[str, Json] = {}
         for name, written in draft.values.items():
             described = fields.get(name)
@@ -145,14 +146,21 @@ class RowChecker:
                 values[name] = written
                 continue
             try:
-                value = read_cell(described, written, decimal_comma=self._decimal_comma)
+                value = read_cell(described, written, decimal_comma=comma)
             except CellError as error:
                 problems.append(self._problem(draft, name, written, error.message, error.mend))
                 continue
             if isinstance(value, Noted):
                 place = draft.place(name)
                 notes.append(
-                    Note(self._file, place.line, place.column, name, shown(written), value.note)
+                    Note(
+                        place.file or self._file,
+                        place.line,
+                        place.column,
+                        name,
+                        shown(written),
+                        value.note,
+                    )
                 )
                 value = value.value
             values[name] = value
@@ -170,7 +178,8 @@ class RowChecker:
     ) -> Problem:
         place = draft.place(name)
         short = None if value is None else shown(value)
-        return Problem(self._file, place.line, place.column, name, short, message, mend)
+        file = place.file or self._file
+        return Problem(file, place.line, place.column, name, short, message, mend)
 
 
 def _refuse_blank(values: dict[str, Json]) -> None:

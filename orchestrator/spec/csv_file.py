@@ -48,21 +48,21 @@ class CsvFile:
             decimal_comma=self.head.delimiter != ",",
             unwritable=self.head.unwritable,
         )
-        for draft in _drafts(self.path, self.head):
+        for draft in drafts(self.path, self.head):
             yield checker.check(draft)
 
 
-def open_csv(path: Path) -> CsvFile:
+def open_csv(path: Path, keep: frozenset[str] = frozenset()) -> CsvFile:
     """Read the header. Raises SpecError where there is none, or nothing below it."""
-    head = read_header(path)
-    if next(_drafts(path, head), None) is None:
+    head = read_header(path, keep=keep)
+    if next(drafts(path, head), None) is None:
         raise SpecError(
             f"{path} has a header but no rows", mend="Write a prompt below it.", code="no_rows"
         )
     return CsvFile(path, head)
 
 
-def _drafts(path: Path, head: CsvHeader) -> Iterator[Draft]:
+def drafts(path: Path, head: CsvHeader) -> Iterator[Draft]:
     """Every row below the header that is not blank.
 
     A row whose quotes are broken comes as a draft with that problem; if it swallowed later lines,

@@ -6,15 +6,16 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.domain.models import models, shown, suggestion
+from orchestrator.domain.models import shown, suggestion
 from orchestrator.domain.results import COLUMNS
 from orchestrator.errors import Problem, SpecError
 from orchestrator.spec.files import opened
+from orchestrator.spec.own import is_own, known_columns, mend_unknown
+from orchestrator.spec.templates import folded
 
 DELIMITERS = ",;\t"
 MAX_CELL = 15 * 1024 * 1024
 """Characters: room for the base64 of the largest image, and little more."""
-_FIRST = ("prompt", "id", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,12 @@ class CsvHeader:
     """Leading columns that are passed over: the file is the results of an earlier batch."""
 
 
-def known_columns() -> tuple[str, ...]:
-    """Every column that means something, the most used first."""
-    fields = [field.name for model in models().values() for field in model.fields]
-    return tuple(dict.fromkeys((*_FIRST, *fields)))
+def read_header(path: Path, *, keep: frozenset[str], free: bool = False) -> CsvHeader:
+    """Find the delimiter and the columns. Raises SpecError where there is no header at all.
 
-
-def read_header(path: Path) -> CsvHeader:
-    """Find the delimiter and the columns. Raises SpecError where there is no header at all."""
+    `keep`: own columns beside those that begin with x_. `free`: a table for templates, in which
+    any name will do and every cell is read, by its column's folded name.
+    """
     csv.field_size_limit(MAX_CELL)
     told, line, text = _first_line(path)
     delimiter = told or max(DELIMITERS, key=lambda candidate: _fitness(text, candidate))
@@ -50,7 +49,7 @@ def read_header(path: Path) -> CsvHeader:
         cells.pop()
     if not cells:
         raise SpecError(f"{path} has no header line", mend="Begin it with a line `prompt`.")
-    return _described(path, delimiter, cells, line)
+    return _described(path, delimiter, cells, line, keep, free=free)
 
 
 def _first_line(path: Path) -> tuple[str | None, int, str]:
@@ -78,34 +77,32 @@ def _split(text: str, delimiter: str) -> list[str]:
 def _fitness(text: str, delimiter: str) -> tuple[int, int]:
     cells = _split(text, delimiter)
     known = set(known_columns())
-    return sum(_folded(cell) in known for cell in cells), len(cells)
+    return sum(folded(cell) in known for cell in cells), len(cells)
 
 
-def _folded(cell: str) -> str:
-    return cell.strip().casefold()
-
-
-def _described(path: Path, delimiter: str, cells: list[str], line: int) -> CsvHeader:
+def _described(
+    path: Path, delimiter: str, cells: list[str], line: int, keep: frozenset[str], *, free: bool
+) -> CsvHeader:
     known = known_columns()
-    skipped = _result_columns(cells)
+    skipped = 0 if free else _result_columns(cells)
     names: list[str | None] = [None] * skipped
+    first: dict[str, int] = {}
     problems: list[Problem] = []
     misspelt: set[str] = set()
     for column, cell in enumerate(cells[skipped:], start=skipped + 1):
-        name = _folded(cell)
+        name = folded(cell)
+        read = name in known or (free and bool(name))
+        names.append(name if read and name not in first else None)
         if not name:
-            names.append(None)
-        elif name not in known:
-            names.append(None)
+            continue
+        if not read and not is_own(name, keep):
             meant = suggestion(name, known)
             misspelt |= {meant} if meant else set()
-            problems.append(_unknown(path, line, column, cell, meant))
-        elif name in names:
-            names.append(None)
-            problems.append(_twice(path, line, column, cell, names.index(name) + 1))
-        else:
-            names.append(name)
-    missing = frozenset({"prompt"} - set(names))
+            problems.append(_unknown(path, line, column, cell))
+        elif name in first:
+            problems.append(_twice(path, line, column, cell, first[name]))
+        first.setdefault(name, column)
+    missing = frozenset() if free else frozenset({"prompt"} - set(names))
     if missing and not misspelt and not any(names):
         problems = [_no_prompt(path, line, cells)]
     elif missing - misspelt:
@@ -123,16 +120,12 @@ def _described(path: Path, delimiter: str, cells: list[str], line: int) -> CsvHe
 
 def _result_columns(cells: list[str]) -> int:
     """How many columns are those of `results`; 0 where the file is no such export."""
-    begin = [_folded(cell) for cell in cells[: len(COLUMNS)]]
+    begin = [folded(cell) for cell in cells[: len(COLUMNS)]]
     return len(COLUMNS) if begin == list(COLUMNS) else 0
 
 
-def _unknown(path: Path, line: int, column: int, cell: str, meant: str | None) -> Problem:
-    mend = (
-        f'Did you mean "{meant}"?'
-        if meant
-        else f"Remove the column. Known ones: {', '.join(known_columns())}."
-    )
+def _unknown(path: Path, line: int, column: int, cell: str) -> Problem:
+    mend = mend_unknown(folded(cell), known_columns())
     message = "is not a known column"
     return Problem(str(path), line, column, cell.strip(), shown(cell.strip()), message, mend)
 

@@ -66,10 +66,14 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Lines and columns count from 1; a CSV's columns are its cells, a YAML's its characters."""
+    """Lines and columns count from 1; a CSV's columns are its cells, a YAML's its characters.
+
+    `file` is None where it is the spec itself.
+    """
 
     line: int
     column: int
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ class Draft:
 
     `values` holds the model's fields that were written (no empty cells); text stands for any kind
     of value. `columns` and `lines` say where a field stands (default: the row's own place).
-    A draft with `problems` cannot be read any further.
+    `table` is the file of a row that a YAML spec takes from elsewhere, `elsewhere` the fields that
+    stand in the spec nevertheless. A draft with `problems` cannot be read any further.
     """
 
     line: int
@@ -90,10 +95,14 @@ class Draft:
     columns: Mapping[str, int]
     lines: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    table: str | None = None
+    elsewhere: frozenset[str] = frozenset()
+    decimal_comma: bool = False
 
     def place(self, name: str) -> Place:
         """Where a field stands, or would stand."""
-        return Place(self.lines.get(name, self.line), self.columns.get(name, self.column))
+        file = None if name in self.elsewhere else self.table
+        return Place(self.lines.get(name, self.line), self.columns.get(name, self.column), file)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,30 @@
-"""YAML specs as rows: items first, then the product of the lists (docs/specs.md)."""
+"""YAML specs as rows: items, then what the lists make, then include (docs/specs.md)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain, product
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from orchestrator.domain.identity import Json, canonical_json
+from orchestrator.domain.models import shown
 from orchestrator.errors import Problem, SpecError
+from orchestrator.spec.cells import CellError
 from orchestrator.spec.checking import RowChecker
 from orchestrator.spec.entries import Checked, Draft, Note, SpecHeader
 from orchestrator.spec.files import require_file
+from orchestrator.spec.own import check_own_text, is_own
+from orchestrator.spec.table import TEMPLATED, Table, open_table
 from orchestrator.spec.yaml_head import Pair, YamlHead, field_names, read_head, synonyms
+from orchestrator.spec.yaml_lists import Combination, combinations
+from orchestrator.spec.yaml_more import MAX_TAKES, whole_number
 from orchestrator.spec.yaml_tree import Entries, Items, Node, Scalar, as_json, is_null, read_tree
 
 MAX_BYTES = 64 * 1024 * 1024
 """The whole tree is held in memory; a CSV is not."""
+_NOWHERE = Scalar("", False, 1, 1)
+"""The place of a row that no list of the spec has a part in."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class YamlFile:
 
     path: Path
     head: YamlHead
+    table: Table | None
     columns: tuple[str, ...]
     synonyms: dict[str, str]
 
@@ -35,14 +44,18 @@ class YamlFile:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Those of the top level."""
-        return self.head.problems
+        """Those of the top level, and of the table's header."""
+        return self.head.problems + (self.table.problems if self.table else ())
 
     def checked(self) -> Iterator[Checked]:
         """One entry per row. What is wrong with a value that many rows share is said once."""
         checker = RowChecker(str(self.path))
         said: set[Problem | Note] = set()
-        for draft in chain(self._of_items(), self._of_axes()):
+        for draft in chain(
+            self._of_rows(self.head.items, "items"),
+            self._of_lists(),
+            self._of_rows(self.head.include, "include"),
+        ):
             checked = checker.check(draft)
             if checked.problems or checked.notes:
                 problems = tuple(entry for entry in checked.problems if entry not in said)
@@ -51,26 +64,54 @@ class YamlFile:
                 checked = Checked(checked.row, problems, notes)
             yield checked
 
-    def _of_items(self) -> Iterator[Draft]:
-        for item in self.head.items:
-            match item:
+    def _of_rows(self, rows: tuple[Node, ...], where: str) -> Iterator[Draft]:
+        """Rows that are written one by one."""
+        for row in rows:
+            match row:
                 case Entries(pairs):
-                    yield self._draft(item, {key.text: value for key, value in pairs})
+                    own = {key.text: value for key, value in pairs}
+                    takes = own.pop("takes", None)
+                    yield from self._takes(self._draft(row, own), takes)
                 case Scalar():
-                    yield self._draft(item, {"prompt": item})
+                    yield from self._takes(self._draft(row, {"prompt": row}), None)
                 case Items():
-                    yield self._misplaced(item)
+                    yield self._misplaced(row, where)
 
-    def _of_axes(self) -> Iterator[Draft]:
-        axes = self.head.axes
-        if not axes:
-            return
-        names = [axis.name for axis in axes]
-        for nodes in product(*(axis.nodes for axis in axes)):
-            yield self._draft(nodes[0], dict(zip(names, nodes, strict=True)))
+    def _takes(self, draft: Draft, own: Node | None) -> Iterator[Draft]:
+        """The row as often as it is wanted; ids of further takes are told apart by a number."""
+        takes = self.head.takes
+        if own is not None and not is_null(own):
+            number = whole_number(own, 1, MAX_TAKES)
+            if number is None:
+                yield self._no_takes(draft, own)
+                return
+            takes = number
+        yield draft
+        for take in range(2, takes + 1):
+            row_id = draft.row_id and f"{draft.row_id.strip()}#{take}"
+            yield replace(draft, row_id=row_id)
+
+    def _of_lists(self) -> Iterator[Draft]:
+        axes, exclude = self.head.axes, self.head.exclude
+        if self.table is not None:
+            if self.problems:
+                return  # its rows would repeat what is wrong with the whole
+            for row in self.table.rows():
+                if row.problems:
+                    yield row
+                    continue
+                for nodes in combinations(axes, exclude):
+                    yield from self._takes(self._from_table(self.table, row, nodes), None)
+        elif axes:
+            for nodes in combinations(axes, exclude):
+                yield from self._takes(self._draft(nodes[0], self._named(nodes)), None)
+
+    def _named(self, nodes: Combination) -> dict[str, Node]:
+        return {axis.name: node for axis, node in zip(self.head.axes, nodes, strict=True)}
 
     def _draft(self, row: Node, own: dict[str, Node]) -> Draft:
         """A row's own values over the defaults; null takes a default of this file away."""
+        kept = {name: own.pop(name) for name in list(own) if is_own(name, self.head.keep)}
         taken = {self._slot(name) for name in own}
         nodes = {
             key.text: value
@@ -80,6 +121,7 @@ class YamlFile:
         written = {name: node for name, node in nodes.items() if not is_null(node)}
         texts = {name: _text(node) for name, node in written.items()}
         row_id, model = texts.get("id"), texts.get("model")
+        texts |= {name: "" if is_null(node) else _text(node) for name, node in kept.items()}
         return Draft(
             line=row.line,
             column=row.column,
@@ -89,16 +131,66 @@ class YamlFile:
             source={name: texts.get(name, "") for name in self.columns},
             columns={name: node.column for name, node in nodes.items()},
             lines={name: node.line for name, node in nodes.items()},
+            problems=tuple(self._unfit_own(kept, texts)),
+        )
+
+    def _from_table(self, table: Table, row: Draft, nodes: Combination) -> Draft:
+        """One combination of the lists for one row of the table: its cells over the defaults."""
+        lists = self._named(nodes)
+        cells = {name: text for name, text in row.values.items() if isinstance(text, str)}
+        given = {name: cells[name] for name in table.fields if name in cells}
+        slots = {self._slot(name) for name in given}
+        base = self._draft(nodes[0] if nodes else _NOWHERE, dict(lists))
+        values = {name: v for name, v in base.values.items() if self._slot(name) not in slots}
+        values |= {name: text for name, text in given.items() if name not in {"id", "model"}}
+        for name in TEMPLATED:
+            node = lists.get(name)
+            if isinstance(node, Scalar) and not is_null(node):
+                values[name] = table.fill(node.text, cells)
+        row_id = given.get("id")
+        if self.head.row_id is not None:
+            texts = {name: _text(node) for name, node in lists.items()}
+            row_id = table.fill(self.head.row_id.text, texts | cells)
+        texts = {name: text for name, text in values.items() if isinstance(text, str)}
+        texts = {"id": row_id or "", "model": given.get("model", "")} | texts
+        own = {name: row.source.get(name, "") for name in table.own}
+        inside = frozenset(values) - frozenset(given) - frozenset(TEMPLATED)
+        return replace(
+            row,
+            row_id=row_id,
+            model=given.get("model") or self.head.header.model,
+            values=values,
+            source=dict(base.source) | {n: texts[n] for n in base.source if n in texts} | own,
+            columns={**row.columns, **{name: base.place(name).column for name in inside}},
+            lines={name: base.place(name).line for name in inside},
+            elsewhere=inside,
         )
 
     def _slot(self, name: str) -> str:
         return self.synonyms.get(name, name)
 
-    def _misplaced(self, item: Items) -> Draft:
-        message = "is a list inside the list of items"
+    def _misplaced(self, row: Items, where: str) -> Draft:
         mend = "Write a prompt, or a mapping with prompt, size and so on."
-        problem = Problem(str(self.path), item.line, item.column, "items", None, message, mend)
-        return Draft(item.line, item.column, None, None, {}, {}, {}, problems=(problem,))
+        message = f"is a list inside the list of {where}"
+        problem = self._problem(row, where, None, message, mend)
+        return Draft(row.line, row.column, None, None, {}, {}, {}, problems=(problem,))
+
+    def _no_takes(self, draft: Draft, node: Node) -> Draft:
+        mend = f"Write a whole number from 1 to {MAX_TAKES:,}."
+        message = "is not a number of takes"
+        problem = self._problem(node, "takes", shown(_text(node)), message, mend)
+        return replace(draft, problems=(problem,))
+
+    def _unfit_own(self, kept: dict[str, Node], texts: dict[str, str]) -> Iterator[Problem]:
+        """Own values that nothing can hold."""
+        for name, node in kept.items():
+            try:
+                check_own_text(texts[name])
+            except CellError as error:
+                yield self._problem(node, name, shown(texts[name]), error.message, error.mend)
+
+    def _problem(self, at: Node, name: str, value: str | None, message: str, mend: str) -> Problem:
+        return Problem(str(self.path), at.line, at.column, name, value, message, mend)
 
 
 def open_yaml(path: Path) -> YamlFile:
@@ -108,17 +200,22 @@ def open_yaml(path: Path) -> YamlFile:
             f"{path} has more than {MAX_BYTES // 1024**2} MB", mend="Split it, or write a CSV."
         )
     head = read_head(path, *read_tree(path))
-    return YamlFile(path, head, _columns(head), synonyms())
+    table = None if head.rows is None else open_table(path, head, head.rows)
+    return YamlFile(path, head, table, _columns(head, table), synonyms())
 
 
-def _columns(head: YamlHead) -> tuple[str, ...]:
-    """Keys that any row uses: prompt, id and model first, then as the schema has them."""
+def _columns(head: YamlHead, table: Table | None) -> tuple[str, ...]:
+    """Keys that any row uses: prompt, id and model first, then as the schema has them, own last."""
     used = {"prompt"} | {axis.name for axis in head.axes} | _names(head.defaults)
-    for item in head.items:
-        if isinstance(item, Entries):
-            used |= _names(item.pairs)
+    own: dict[str, None] = dict.fromkeys(table.own) if table else {}
+    for row in (*head.items, *head.include):
+        if isinstance(row, Entries):
+            used |= _names(row.pairs)
+            own |= dict.fromkeys(key.text for key, _ in row.pairs if is_own(key.text, head.keep))
+    if table is not None:
+        used |= table.fields | ({"id"} if head.row_id else set())
     first, *others = field_names()
-    return tuple(name for name in (first, "id", "model", *others) if name in used)
+    return (*(name for name in (first, "id", "model", *others) if name in used), *own)
 
 
 def _names(pairs: tuple[Pair, ...]) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import prod
@@ -12,6 +13,8 @@ from orchestrator.domain.models import UnknownModelError, get_model, models, sho
 from orchestrator.domain.money import AmountError, parse_amount
 from orchestrator.errors import Problem, SpecError
 from orchestrator.spec.entries import SpecHeader
+from orchestrator.spec.yaml_lists import Axis, Exclusion
+from orchestrator.spec.yaml_more import MAX_TAKES, MoreKeys, whole_number
 from orchestrator.spec.yaml_tree import Entries, Items, Node, Scalar, is_null
 
 MAX_PRODUCT = 1_000_000
@@ -26,26 +29,38 @@ _NOT_A_DEFAULT = {
     "prompt": "Write prompts at the top level, or prompt in each of items.",
 }
 
+_KEYS = (
+    "name", "model", "budget", "retries", "takes", "keep", "rows", "id",
+    "defaults", "items", "include", "exclude",
+)  # fmt: skip
+_LATER = {
+    "priority": "Leave it out: batches take turns.",
+    "deadline": "Leave it out; ORCHESTRATOR_TASK_DEADLINE flags videos that take too long.",
+    "download": "Leave it out; results give the addresses of the videos.",
+}
+
 Pair = tuple[Scalar, Node]
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
-    """One list that multiplies: a field and the values it takes in turn."""
-
-    name: str
-    nodes: tuple[Node, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class YamlHead:
-    """`axes` in the order of expansion: prompts outermost, then as the schema has its fields."""
+    """`axes` in the order of expansion: prompts outermost, then as the schema has its fields.
+
+    `items` come before what they make, `include` after it; `rows` names the table whose rows they
+    multiply, `row_id` is the template of those rows' ids.
+    """
 
     header: SpecHeader
     defaults: tuple[Pair, ...]
     items: tuple[Node, ...]
     axes: tuple[Axis, ...]
     problems: tuple[Problem, ...]
+    exclude: tuple[Exclusion, ...] = ()
+    include: tuple[Node, ...] = ()
+    takes: int = 1
+    keep: frozenset[str] = frozenset()
+    rows: Scalar | None = None
+    row_id: Scalar | None = None
 
 
 def field_names() -> tuple[str, ...]:
@@ -75,7 +90,7 @@ def read_head(path: Path, root: Node, twice: tuple[Problem, ...]) -> YamlHead:
         raise SpecError(f"{path}: {message}", mend=mend, problems=[problem])
     reading = _Reading(path, root, list(twice))
     head = reading.head()
-    if not (head.items or head.axes or head.problems):
+    if not (head.items or head.include or head.axes or head.rows or head.problems):
         mend = "Write `prompts:` or `items:` and a list below it."
         raise SpecError(f"{path} has no rows", mend=mend, code="no_rows")
     return head
@@ -91,15 +106,29 @@ class _Reading:
     def head(self) -> YamlHead:
         self._report_unknown()
         header = SpecHeader(self._name(), self._model(), self._budget(), self._retries())
+        more = MoreKeys(self._entries, self._report)
+        rows, row_id = self._scalar("rows"), self._scalar("id")
+        if row_id is not None and rows is None:
+            mend = "Write it in each of items, or name a table of rows."
+            self._report(row_id, "id", row_id.text, "is one id for many rows", mend)
+        keep, takes = more.keep(), self._takes()
         defaults = self._defaults()
-        items = self._items()
-        axes = self._axes()
-        return YamlHead(header, defaults, items, axes, tuple(self._problems))
+        items, include = self._listed("items"), self._listed("include")
+        axes = self._axes(takes, table=rows is not None)
+        exclude = more.exclude(axes) if axes else ()
+        more.check_include(include, axes, exclude)
+        return YamlHead(
+            header, defaults, items, axes, tuple(self._problems),
+            exclude, include, takes, keep, rows, row_id,
+        )  # fmt: skip
 
     def _report_unknown(self) -> None:
-        known = ["name", "model", "budget", "retries", "defaults", "items", *axis_names()]
+        known = [*_KEYS, *axis_names()]
         for key, _ in self._root.pairs:
-            if key.text not in known:
+            if key.text in _LATER:
+                message = "is not built in this version"
+                self._report(key, key.text, None, message, _LATER[key.text])
+            elif key.text not in known:
                 meant = suggestion(key.text, known)
                 mend = f"Did you mean {meant}?" if meant else "Leave it out."
                 self._report(key, key.text, None, "is not a known key", mend)
@@ -141,11 +170,21 @@ class _Reading:
         node = self._scalar("retries")
         if node is None:
             return 0
-        if node.text.isdecimal() and int(node.text) <= MAX_RETRIES:
-            return int(node.text)
-        mend = f"Write a whole number from 0 to {MAX_RETRIES}."
-        self._report(node, "retries", node.text, "is not a number of retries", mend)
-        return 0
+        number = whole_number(node, 0, MAX_RETRIES)
+        if number is None:
+            mend = f"Write a whole number from 0 to {MAX_RETRIES}."
+            self._report(node, "retries", node.text, "is not a number of retries", mend)
+        return number or 0
+
+    def _takes(self) -> int:
+        node = self._scalar("takes")
+        if node is None:
+            return 1
+        number = whole_number(node, 1, MAX_TAKES)
+        if number is None:
+            mend = f"Write a whole number from 1 to {MAX_TAKES:,}."
+            self._report(node, "takes", node.text, "is not a number of takes", mend)
+        return number or 1
 
     def _scalar(self, name: str) -> Scalar | None:
         """The text of a key that takes one; None where it is absent or null."""
@@ -178,17 +217,17 @@ class _Reading:
             return False
         return True
 
-    def _items(self) -> tuple[Node, ...]:
-        _, node = self._entries.get("items", (None, None))
+    def _listed(self, name: str) -> tuple[Node, ...]:
+        _, node = self._entries.get(name, (None, None))
         if node is None or is_null(node):
             return ()
         if not isinstance(node, Items):
             mend = "Begin each row with a dash and a space."
-            self._report(node, "items", None, "must be a list", mend)
+            self._report(node, name, None, "must be a list", mend)
             return ()
         return node.nodes
 
-    def _axes(self) -> tuple[Axis, ...]:
+    def _axes(self, takes: int, *, table: bool) -> tuple[Axis, ...]:
         found: dict[str, tuple[Scalar, Axis]] = {}
         names = axis_names()
         before = len(self._problems)
@@ -201,21 +240,24 @@ class _Reading:
                 self._report(key, key.text, None, message, "Leave one of the two out.")
             else:
                 found[name] = key, Axis(name, self._axis_values(key, node, name))
-        self._refuse_nothing_to_multiply(found)
+        if not table:
+            self._refuse_nothing_to_multiply(found)
         axes = tuple(found[name][1] for name in field_names() if name in found)
-        rows = prod(len(axis.nodes) for axis in axes)
+        rows = prod(len(axis.nodes) for axis in axes) * takes
         if rows > MAX_PRODUCT:
             key = found[axes[0].name][0]
             message = f"the lists multiply to {rows:,} rows, more than {MAX_PRODUCT:,}"
             self._report(key, key.text, None, message, "Shorten one of the lists.")
         return axes if len(self._problems) == before else ()
 
-    def _axis_values(self, key: Scalar, node: Node, name: str) -> tuple[Node, ...]:
+    def _axis_values(self, key: Scalar, node: Node, name: str) -> Sequence[Node]:
         """A list's values; a single value is a list of one, unless it looks meant for items."""
         if isinstance(node, Items):
             if not node.nodes:
                 self._report(key, key.text, None, "is an empty list", "Fill it or leave it out.")
             return node.nodes
+        if name == "seed" and isinstance(node, Entries):
+            return MoreKeys(self._entries, self._report).seeds(node)
         if key.text == name and "items" in self._entries:
             mend = f"Write it under defaults, or as a list: {name}s."
             self._report(key, key.text, None, "would not apply to items", mend)

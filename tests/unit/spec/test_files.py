@@ -186,6 +186,14 @@ def test_the_other_examples() -> None:
     assert open_spec(BATCHES / "matrix.yaml").header.name == "seasons"
 
 
+def test_the_example_with_a_table() -> None:
+    spec = open_spec(BATCHES / "products.yaml")
+    rows = list(spec.rows())
+    assert all(isinstance(row, SpecRow) for row in rows)
+    assert len(rows) == 3 * 2 * 2 - 3 + 1
+    assert spec.columns == ("prompt", "id", "mode", "seed", "size", "audio", "sku", "x_owner")
+
+
 def test_the_broken_example_is_reported_whole() -> None:
     report = validate(BATCHES / "broken.csv")
     assert {(problem.line, problem.field) for problem in report.problems} == {
