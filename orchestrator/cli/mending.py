@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.options import BatchName, Json, Label, Name, SpecPath, Yes
+from orchestrator.cli.options import (
+    BatchName,
+    Delimiter,
+    Encoding,
+    Json,
+    Keep,
+    Label,
+    Name,
+    SpecPath,
+    Yes,
+)
 from orchestrator.cli.steering import Rows
 
 if TYPE_CHECKING:
@@ -54,13 +64,18 @@ def recover(
             "--first-sent-after", metavar="TIME", help="When sending began, without a journal."
         ),
     ] = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    keep: Keep = None,
     json: Json = False,
 ) -> int:
     """Rebuild a batch that the database lost, from spec and journal; buys nothing."""
     from orchestrator.cli.output import print_json
+    from orchestrator.cli.specs import read_how
     from orchestrator.runtime import open_runtime
     from orchestrator.services import recovery
 
+    how = read_how(encoding, delimiter, keep)
     runtime = open_runtime()
     report = recovery.recover(
         runtime.context,
@@ -69,6 +84,7 @@ def recover(
         label=label,
         journals=_folders(journal or []),
         first_sent_after=_time(first_sent_after),
+        how=how,
     )
     if json:
         print_json(report.as_json())

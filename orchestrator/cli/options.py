@@ -22,7 +22,10 @@ def complete_batches(incomplete: str) -> list[str]:
         return []
 
 
-SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A CSV or YAML file of prompts.")]
+SpecPath = Annotated[
+    Path,
+    typer.Argument(metavar="SPEC", help="A file of prompts, such as a CSV; - is standard input."),
+]
 BatchName = Annotated[
     str,
     typer.Argument(
@@ -44,6 +47,22 @@ Name = Annotated[
 ]
 Label = Annotated[
     str | None, typer.Option("--label", help="Tells apart batches of one name (default: default).")
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option("--encoding", metavar="NAME", help="The file's encoding (default: UTF-8)."),
+]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        "--delimiter", metavar="CHAR", help="What separates cells (default: found); or tab."
+    ),
+]
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        "--keep", metavar="A,B", help="Own columns to give back in results, beside x_ ones."
+    ),
 ]
 Budget = Annotated[
     str | None, typer.Option("--budget", metavar="USD", help="Send no row that could pass this.")

@@ -9,7 +9,10 @@ import typer
 from orchestrator.cli.options import (
     Append,
     Budget,
+    Delimiter,
+    Encoding,
     Json,
+    Keep,
     KeepRemoved,
     Label,
     MaxPrice,
@@ -54,13 +57,17 @@ def run(
         str | None,
         typer.Option("--download", metavar="DIR", help="Save each video as soon as it is there."),
     ] = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    keep: Keep = None,
     json: Json = False,
 ) -> int:
     """Record a spec, send it, stay to the end, print results and cost."""
     from orchestrator.cli import following, saving, starting, taking
-    from orchestrator.cli.specs import read_budget
+    from orchestrator.cli.specs import read_budget, read_how
     from orchestrator.runtime import open_runtime
 
+    how = read_how(encoding, delimiter, keep)
     runtime = open_runtime()
     runtime.settings.require_api_key()
     if download is not None:
@@ -74,6 +81,7 @@ def run(
         prune,
         keep_removed,
         resend_changed,
+        how,
     )
     taken = taking.take(runtime, spec, wishes, yes=yes, starts=True)
     if taken is None:

@@ -10,7 +10,10 @@ import typer
 from orchestrator.cli.options import (
     Append,
     Budget,
+    Delimiter,
+    Encoding,
     Json,
+    Keep,
     KeepRemoved,
     Label,
     MaxPrice,
@@ -23,6 +26,7 @@ from orchestrator.cli.options import (
 
 if TYPE_CHECKING:
     from orchestrator.services.planning import Plan
+    from orchestrator.spec import Reading
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +35,13 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: orchestrator submit prompts.csv --label monday --watch")(submit)
 
 
-def validate(spec: SpecPath, json: Json = False) -> int:
+def validate(
+    spec: SpecPath,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    keep: Keep = None,
+    json: Json = False,
+) -> int:
     """Show every problem of a spec; sends nothing, needs no key."""
     from orchestrator.cli.output import plural, print_json, say
     from orchestrator.errors import SpecError
@@ -39,7 +49,7 @@ def validate(spec: SpecPath, json: Json = False) -> int:
     from orchestrator.spec import validate as read
 
     try:
-        found = read(spec)
+        found = read(spec, read_how(encoding, delimiter, keep))
     except SpecError as error:
         if not json:
             raise
@@ -73,6 +83,9 @@ def plan(
     name: Name = None,
     label: Label = None,
     budget: Budget = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    keep: Keep = None,
     json: Json = False,
 ) -> int:
     """Show what submitting a spec would send and cost; sends nothing."""
@@ -81,6 +94,7 @@ def plan(
     from orchestrator.runtime import open_runtime
     from orchestrator.services import planning
 
+    how = read_how(encoding, delimiter, keep)
     try:
         runtime = open_runtime(create=False)
     except ConfigError as error:
@@ -89,7 +103,9 @@ def plan(
         context = None
     else:
         context = runtime.context
-    made = planning.plan(context, spec, name=name, label=label, budget_nanos=read_budget(budget))
+    made = planning.plan(
+        context, spec, name=name, label=label, budget_nanos=read_budget(budget), how=how
+    )
     if json:
         print_json(made.as_json())
     else:
@@ -132,6 +148,9 @@ def submit(
     prune: Prune = False,
     keep_removed: KeepRemoved = False,
     resend_changed: ResendChanged = False,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    keep: Keep = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and watch the batch.")] = False,
     json: Json = False,
 ) -> int:
@@ -139,6 +158,7 @@ def submit(
     from orchestrator.cli import following, taking
     from orchestrator.runtime import open_runtime
 
+    how = read_how(encoding, delimiter, keep)
     runtime = open_runtime()
     wishes = taking.Wishes(
         name,
@@ -149,6 +169,7 @@ def submit(
         prune,
         keep_removed,
         resend_changed,
+        how,
     )
     taken = taking.take(runtime, spec, wishes, yes=yes)
     if taken is None:
@@ -173,3 +194,29 @@ def read_budget(text: str | None, option: str = "--budget") -> int | None:
         raise UsageError(
             f"{option}: {error}", mend="Give an amount in USD, such as 25.50."
         ) from None
+
+
+_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+
+
+def read_how(encoding: str | None, delimiter: str | None, keep: str | None) -> Reading:
+    """What the options tell about a spec's file. Raises UsageError."""
+    from orchestrator.errors import UsageError
+    from orchestrator.spec import Reading, check_encoding, check_kept
+
+    char = None if delimiter is None else _DELIMITERS.get(delimiter.lower(), delimiter)
+    if char is not None and (len(char) != 1 or char in '"\r\n\0 ' or char.isalnum()):
+        raise UsageError(
+            f"--delimiter {delimiter!r} cannot separate cells",
+            mend="Give one character, such as ; or |, or the word tab.",
+        )
+    kept = set()
+    for name in (keep or "").split(","):
+        if name.strip():
+            try:
+                kept.add(check_kept(name))
+            except ValueError as error:
+                raise UsageError(
+                    f"--keep: {name.strip()!r} {error}", mend=getattr(error, "mend", "")
+                ) from None
+    return Reading(None if encoding is None else check_encoding(encoding), char, frozenset(kept))

@@ -20,7 +20,7 @@ from orchestrator.cli.output import (
 from orchestrator.runtime import Runtime
 from orchestrator.services import intake, status
 from orchestrator.services.intake import Declined, Options, Proposal, Taken
-from orchestrator.spec import Spec
+from orchestrator.spec import AS_FOUND, Reading, Spec
 from orchestrator.store import batches
 
 _PROGRESS_EVERY = 20_000
@@ -38,6 +38,7 @@ class Wishes:
     prune: bool
     keep_removed: bool
     resend_changed: bool
+    how: Reading = AS_FOUND
 
 
 def take(
@@ -87,7 +88,12 @@ def take(
 
     try:
         return intake.take_in(
-            runtime.context, path, options=options, confirm=confirm, progress=_progress
+            runtime.context,
+            path,
+            options=options,
+            confirm=confirm,
+            progress=_progress,
+            how=wishes.how,
         )
     except Declined:
         say("nothing was recorded and nothing will be sent")

@@ -19,7 +19,15 @@ from orchestrator.errors import NeedsPersonError, OrchestratorError, Problem, Sp
 from orchestrator.services.context import Context
 from orchestrator.services.control import refuse_spent_budget
 from orchestrator.services.pricing import Estimate, estimate
-from orchestrator.spec import Note, Spec, SpecRow, open_spec
+from orchestrator.spec import (
+    AS_FOUND,
+    STANDARD_INPUT,
+    Note,
+    Reading,
+    Spec,
+    SpecRow,
+    open_spec,
+)
 from orchestrator.store import batches, intake, lives, prices, restoring
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
@@ -78,13 +86,22 @@ class Declined(Exception):  # noqa: N818 a decision, not an error
 
 
 def default_options(path: Path, spec: Spec, name: str | None, label: str | None) -> tuple[str, str]:
-    """(name, label): as told, else the spec's own name, else the file's stem; `default`."""
-    return name or spec.header.name or path.stem, label or "default"
+    """(name, label): as told, else the spec's own name, else the file's stem; `default`.
+
+    Raises UsageError where nothing names it.
+    """
+    found = name or spec.header.name
+    if found is None and path == STANDARD_INPUT:
+        raise UsageError("a spec from standard input has no name", mend="Give it one with --name.")
+    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return found or plain.stem, label or "default"
 
 
-def names_of(path: Path, name: str | None, label: str | None) -> tuple[str, str]:
+def names_of(
+    path: Path, name: str | None, label: str | None, how: Reading = AS_FOUND
+) -> tuple[str, str]:
     """(name, label) of the batch that a spec belongs to. Raises SpecError."""
-    return default_options(path, open_spec(path), name, label)
+    return default_options(path, open_spec(path, how), name, label)
 
 
 def take_in(
@@ -94,13 +111,14 @@ def take_in(
     options: Callable[[Spec], Options],
     confirm: Callable[[Proposal], bool],
     progress: Callable[[int], None] = lambda _rows: None,
+    how: Reading = AS_FOUND,
 ) -> Taken:
     """Read the whole spec into the store, in one pass, and publish it if `confirm` says so.
 
     Raises SpecError with every problem of the file, UsageError where the spec does not fit the
     batch, Declined. Whatever is raised, nothing is published.
     """
-    spec = open_spec(path)
+    spec = open_spec(path, how)
     chosen = options(spec)
     _refuse_forgotten(context, chosen)
     token = uuid.uuid4().hex

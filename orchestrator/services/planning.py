@@ -14,7 +14,7 @@ from orchestrator.errors import Problem
 from orchestrator.services.context import Context
 from orchestrator.services.intake import GROUP, default_options, too_many_problems
 from orchestrator.services.pricing import Estimate, estimate
-from orchestrator.spec import Note, Spec, SpecRow, open_spec
+from orchestrator.spec import AS_FOUND, Note, Reading, Spec, SpecRow, open_spec
 from orchestrator.store import batches, intake, prices, views
 from orchestrator.store.batches import Batch
 
@@ -76,12 +76,13 @@ def plan(
     name: str | None,
     label: str | None,
     budget_nanos: int | None,
+    how: Reading = AS_FOUND,
 ) -> Plan:
     """Compare a spec with its batch; `context` None where nothing was ever submitted.
 
     Raises SpecError with every problem of the file.
     """
-    spec = open_spec(path)
+    spec = open_spec(path, how)
     chosen_name, chosen_label = default_options(path, spec, name, label)
     batch, book, known_rows = _known(context, chosen_name, chosen_label)
     tally = _Tally()

@@ -28,6 +28,7 @@ from orchestrator.errors import NeedsPersonError, UsageError
 from orchestrator.journal import Book, paths, read_batch, written_now
 from orchestrator.services import finishing, intake, presence
 from orchestrator.services.context import Context
+from orchestrator.spec import AS_FOUND, Reading
 from orchestrator.store import batches, lives, prices, restoring, steering, workers
 from orchestrator.store import intake as store_intake
 from orchestrator.store.batches import Batch
@@ -71,6 +72,7 @@ def recover(
     label: str | None,
     journals: Sequence[Path],
     first_sent_after: int | None,
+    how: Reading = AS_FOUND,
 ) -> Report:
     """Rebuild a batch, paused. `first_sent_after` (ms): when sending began, without a journal.
 
@@ -80,7 +82,7 @@ def recover(
     if context.journal_dir is not None:
         directories.insert(0, context.journal_dir)
     _refuse_company(context, directories)
-    batch_name, batch_label = intake.names_of(path, name, label)
+    batch_name, batch_label = intake.names_of(path, name, label, how)
     book = read_batch(directories, namespace=context.namespace, name=batch_name, label=batch_label)
     known = _known(context, batch_name, batch_label)
     if not book.submissions and known is None and first_sent_after is None:
@@ -97,7 +99,7 @@ def recover(
             mend="Recover with the release that sent it.",
             code="key_version",
         )
-    batch = _take_in(context, path, book, batch_name, batch_label)
+    batch = _take_in(context, path, how, book, batch_name, batch_label)
     report = Report(batch, damage=[str(one) for one in book.damage])
     missing = _missing_journals(context, directories)
     report.damage += [f"journal {file} of {host} is missing" for file, host in missing]
@@ -161,7 +163,9 @@ def _known(context: Context, name: str, label: str) -> Batch | None:
     return found if found is not None and found.published_at is not None else None
 
 
-def _take_in(context: Context, path: Path, book: Book, name: str, label: str) -> Batch:
+def _take_in(
+    context: Context, path: Path, how: Reading, book: Book, name: str, label: str
+) -> Batch:
     """The spec's rows, in a batch that sends nothing until a person resumes it."""
     wanted = Wanted.PAUSED
     budget = book.batch.budget_nanos if book.batch else None
@@ -177,7 +181,7 @@ def _take_in(context: Context, path: Path, book: Book, name: str, label: str) ->
         with context.store.write() as tx:
             steering.want(tx, known.id, wanted, actor=context.actor, detail="recover")
     taken = intake.take_in(
-        context, path, options=lambda _spec: options, confirm=lambda _proposal: True
+        context, path, options=lambda _spec: options, confirm=lambda _proposal: True, how=how
     )
     return taken.batch
 

@@ -6,15 +6,15 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from orchestrator.domain.models import shown
 from orchestrator.errors import Problem, SpecError
 from orchestrator.spec.checking import RowChecker
 from orchestrator.spec.csv_header import MAX_CELL, CsvHeader, read_header
 from orchestrator.spec.entries import Checked, Draft, SpecHeader
-from orchestrator.spec.files import opened
+from orchestrator.spec.files import Source, opened
 from orchestrator.spec.quotes import opening_line
+from orchestrator.spec.sources import Reading
 
 _COLUMN = 1
 
@@ -23,7 +23,7 @@ _COLUMN = 1
 class CsvFile:
     """A CSV whose header was read."""
 
-    path: Path
+    source: Source
     head: CsvHeader
 
     @property
@@ -44,25 +44,25 @@ class CsvFile:
     def checked(self) -> Iterator[Checked]:
         """One entry per row that is not blank. Raises SpecError where reading fails."""
         checker = RowChecker(
-            str(self.path),
+            str(self.source),
             decimal_comma=self.head.delimiter != ",",
             unwritable=self.head.unwritable,
         )
-        for draft in drafts(self.path, self.head):
+        for draft in drafts(self.source, self.head):
             yield checker.check(draft)
 
 
-def open_csv(path: Path, keep: frozenset[str] = frozenset()) -> CsvFile:
+def open_csv(source: Source, how: Reading) -> CsvFile:
     """Read the header. Raises SpecError where there is none, or nothing below it."""
-    head = read_header(path, keep=keep)
-    if next(drafts(path, head), None) is None:
+    head = read_header(source, told=how.delimiter, keep=how.keep)
+    if next(drafts(source, head), None) is None:
         raise SpecError(
-            f"{path} has a header but no rows", mend="Write a prompt below it.", code="no_rows"
+            f"{source} has a header but no rows", mend="Write a prompt below it.", code="no_rows"
         )
-    return CsvFile(path, head)
+    return CsvFile(source, head)
 
 
-def drafts(path: Path, head: CsvHeader) -> Iterator[Draft]:
+def drafts(source: Source, head: CsvHeader) -> Iterator[Draft]:
     """Every row below the header that is not blank.
 
     A row whose quotes are broken comes as a draft with that problem; if it swallowed later lines,
@@ -70,7 +70,7 @@ def drafts(path: Path, head: CsvHeader) -> Iterator[Draft]:
     """
     csv.field_size_limit(MAX_CELL)
     columns = {name: at for at, name in enumerate(head.names, start=1) if name}
-    with opened(path) as file:
+    with opened(source) as file:
         reader = csv.reader(islice(file, head.line, None), delimiter=head.delimiter, strict=True)
         end = head.line
         while True:
@@ -79,7 +79,7 @@ def drafts(path: Path, head: CsvHeader) -> Iterator[Draft]:
                 cells = next(reader, None)
             except csv.Error as error:
                 end = head.line + reader.line_num
-                yield _broken(path, head, first, end, error)
+                yield _broken(source, head, first, end, error)
                 if end > first:
                     return
                 continue
@@ -87,12 +87,13 @@ def drafts(path: Path, head: CsvHeader) -> Iterator[Draft]:
                 return
             end = head.line + reader.line_num
             if any(map(str.strip, cells)):
-                yield _draft(path, head, columns, first, cells)
+                yield draft_of(str(source), head, columns, first, cells)
 
 
-def _draft(
-    path: Path, head: CsvHeader, columns: dict[str, int], line: int, cells: list[str]
+def draft_of(
+    file: str, head: CsvHeader, columns: dict[str, int], line: int, cells: list[str]
 ) -> Draft:
+    """What one row's cells say under this header."""
     values = {
         name: cell
         for name, cell in zip(head.names, cells, strict=False)
@@ -104,7 +105,7 @@ def _draft(
     if len(cells) < len(head.columns):
         source = dict.fromkeys(own, "") | source
     if len(cells) > len(head.columns) or "" in source:
-        problems = _strays(path, head, line, cells)
+        problems = _strays(file, head, line, cells)
         source.pop("", None)
     return Draft(
         line=line,
@@ -118,18 +119,18 @@ def _draft(
     )
 
 
-def _strays(path: Path, head: CsvHeader, line: int, cells: list[str]) -> tuple[Problem, ...]:
+def _strays(file: str, head: CsvHeader, line: int, cells: list[str]) -> tuple[Problem, ...]:
     """Text in a cell that no column name stands above: most often an unquoted comma's doing."""
     width = len(head.columns)
     for at, cell in enumerate(cells):
         if cell.strip() and (at >= width or not head.columns[at]):
-            if at >= width:
+            if at >= width and head.delimiter:
                 message = f"the row has {len(cells)} cells, the header {width}"
                 mend = f'Put a text that has a "{_name(head.delimiter)}" in it into double quotes.'
             else:
                 message = "is in a column without a name"
                 mend = "Name the column in the first line, or empty the cell."
-            return (Problem(str(path), line, at + 1, None, shown(cell), message, mend),)
+            return (Problem(file, line, at + 1, None, shown(cell), message, mend),)
     return ()
 
 
@@ -137,9 +138,9 @@ def _name(delimiter: str) -> str:
     return "tab" if delimiter == "\t" else delimiter
 
 
-def _broken(path: Path, head: CsvHeader, first: int, end: int, error: csv.Error) -> Draft:
+def _broken(source: Source, head: CsvHeader, first: int, end: int, error: csv.Error) -> Draft:
     """What the csv module refused, as a problem in the line where its quote opened."""
-    with opened(path) as file:
+    with opened(source) as file:
         line = opening_line(islice(file, first - 1, end), first, head.delimiter)
     rest = " The rows after it could not be read." if end > first else ""
     if "end of data" in str(error):
@@ -151,5 +152,5 @@ def _broken(path: Path, head: CsvHeader, first: int, end: int, error: csv.Error)
     else:
         message = f"a double quote opens here and closes in line {end} before the cell ends"
         mend = f"Write a quote inside a quoted text twice.{rest}"
-    problem = Problem(str(path), line, _COLUMN, None, None, message, mend)
+    problem = Problem(str(source), line, _COLUMN, None, None, message, mend)
     return Draft(first, _COLUMN, None, None, {}, {}, {}, problems=(problem,))

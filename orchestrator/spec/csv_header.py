@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from pathlib import Path
 
 from orchestrator.domain.models import shown, suggestion
 from orchestrator.domain.results import COLUMNS
 from orchestrator.errors import Problem, SpecError
-from orchestrator.spec.files import opened
+from orchestrator.spec.files import Source, opened
 from orchestrator.spec.own import is_own, known_columns, mend_unknown
 from orchestrator.spec.templates import folded
 
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t|"
+"""Those that are looked for; a tie goes to the first."""
 MAX_CELL = 15 * 1024 * 1024
 """Characters: room for the base64 of the largest image, and little more."""
 
@@ -35,27 +35,30 @@ class CsvHeader:
     """Leading columns that are passed over: the file is the results of an earlier batch."""
 
 
-def read_header(path: Path, *, keep: frozenset[str], free: bool = False) -> CsvHeader:
+def read_header(
+    source: Source, *, told: str | None, keep: frozenset[str], free: bool = False
+) -> CsvHeader:
     """Find the delimiter and the columns. Raises SpecError where there is no header at all.
 
-    `keep`: own columns beside those that begin with x_. `free`: a table for templates, in which
-    any name will do and every cell is read, by its column's folded name.
+    `told`: the delimiter, None to find it. `keep`: own columns beside those that begin with x_.
+    `free`: a table for templates, in which any name will do and every cell is read, by its
+    column's folded name.
     """
     csv.field_size_limit(MAX_CELL)
-    told, line, text = _first_line(path)
-    delimiter = told or max(DELIMITERS, key=lambda candidate: _fitness(text, candidate))
+    written, line, text = _first_line(source)
+    delimiter = told or written or max(DELIMITERS, key=lambda candidate: _fitness(text, candidate))
     cells = _split(text, delimiter)
     while cells and not cells[-1].strip():
         cells.pop()
     if not cells:
-        raise SpecError(f"{path} has no header line", mend="Begin it with a line `prompt`.")
-    return _described(path, delimiter, cells, line, keep, free=free)
+        raise SpecError(f"{source} has no header line", mend="Begin it with a line `prompt`.")
+    return described(str(source), delimiter, cells, line, keep, free=free)
 
 
-def _first_line(path: Path) -> tuple[str | None, int, str]:
+def _first_line(source: Source) -> tuple[str | None, int, str]:
     """(delimiter of an Excel `sep=` line or None, line number, text) of the header line."""
     told = None
-    with opened(path) as file:
+    with opened(source) as file:
         for number, line in enumerate(file, start=1):
             text = line.rstrip("\r\n")
             if text.lower().startswith("sep=") and len(text) == len("sep=") + 1:
@@ -63,7 +66,7 @@ def _first_line(path: Path) -> tuple[str | None, int, str]:
             elif text.strip(" \t,;"):
                 return told, number, text
     raise SpecError(
-        f"{path} has no text", mend="Write a line `prompt`, and a prompt below it.", code="empty"
+        f"{source} has no text", mend="Write a line `prompt`, and a prompt below it.", code="empty"
     )
 
 
@@ -80,9 +83,16 @@ def _fitness(text: str, delimiter: str) -> tuple[int, int]:
     return sum(folded(cell) in known for cell in cells), len(cells)
 
 
-def _described(
-    path: Path, delimiter: str, cells: list[str], line: int, keep: frozenset[str], *, free: bool
+def described(
+    file: str,
+    delimiter: str,
+    cells: list[str],
+    line: int,
+    keep: frozenset[str],
+    *,
+    free: bool = False,
 ) -> CsvHeader:
+    """Which of a header's cells is which column, and what is wrong with them."""
     known = known_columns()
     skipped = 0 if free else _result_columns(cells)
     names: list[str | None] = [None] * skipped
@@ -98,15 +108,15 @@ def _described(
         if not read and not is_own(name, keep):
             meant = suggestion(name, known)
             misspelt |= {meant} if meant else set()
-            problems.append(_unknown(path, line, column, cell))
+            problems.append(_unknown(file, line, column, cell))
         elif name in first:
-            problems.append(_twice(path, line, column, cell, first[name]))
+            problems.append(_twice(file, line, column, cell, first[name]))
         first.setdefault(name, column)
     missing = frozenset() if free else frozenset({"prompt"} - set(names))
     if missing and not misspelt and not any(names):
-        problems = [_no_prompt(path, line, cells)]
+        problems = [_no_prompt(file, line, cells)]
     elif missing - misspelt:
-        problems.append(_no_prompt(path, line, cells))
+        problems.append(_no_prompt(file, line, cells))
     return CsvHeader(
         delimiter=delimiter,
         columns=tuple(cell.strip() for cell in cells),
@@ -124,19 +134,19 @@ def _result_columns(cells: list[str]) -> int:
     return len(COLUMNS) if begin == list(COLUMNS) else 0
 
 
-def _unknown(path: Path, line: int, column: int, cell: str) -> Problem:
+def _unknown(file: str, line: int, column: int, cell: str) -> Problem:
     mend = mend_unknown(folded(cell), known_columns())
     message = "is not a known column"
-    return Problem(str(path), line, column, cell.strip(), shown(cell.strip()), message, mend)
+    return Problem(file, line, column, cell.strip(), shown(cell.strip()), message, mend)
 
 
-def _twice(path: Path, line: int, column: int, cell: str, first: int) -> Problem:
+def _twice(file: str, line: int, column: int, cell: str, first: int) -> Problem:
     message = f"is the name of two columns, the {first}. and the {column}."
     mend = "Leave one of the two out."
-    return Problem(str(path), line, column, cell.strip().casefold(), shown(cell), message, mend)
+    return Problem(file, line, column, cell.strip().casefold(), shown(cell), message, mend)
 
 
-def _no_prompt(path: Path, line: int, cells: list[str]) -> Problem:
+def _no_prompt(file: str, line: int, cells: list[str]) -> Problem:
     first = shown(cells[0])
     mend = f"The first line names the columns; it begins with {first!r}. Write prompt above them."
-    return Problem(str(path), line, 1, "prompt", None, "there is no column prompt", mend)
+    return Problem(file, line, 1, "prompt", None, "there is no column prompt", mend)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 
 from orchestrator.domain.models import models, suggestion
 from orchestrator.domain.results import COLUMNS
@@ -14,6 +15,7 @@ MAX_NAME = 200
 _FIRST = ("prompt", "id", "model")
 
 
+@lru_cache(maxsize=1)
 def known_columns() -> tuple[str, ...]:
     """Every column that means something, the most used first."""
     fields = [field.name for model in models().values() for field in model.fields]
@@ -56,6 +58,6 @@ def mend_unknown(name: str, known: Collection[str]) -> str:
     return (
         f'Did you mean "{meant}"?'
         if meant
-        else f"Remove the column, or begin its name with {MARK} to keep it."
+        else f"Remove the column, or keep it: begin its name with {MARK}, or give --keep."
         f" Known ones: {', '.join(known)}."
     )

@@ -5,36 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
-from orchestrator.errors import Problem, SpecError
-from orchestrator.spec import csv_file, yaml_file
+from orchestrator.errors import Problem, SpecError, UsageError
+from orchestrator.spec import csv_file, jsonl_file, xlsx_file, yaml_file
 from orchestrator.spec.entries import Checked, Note, SpecHeader, SpecRow
-from orchestrator.spec.files import require_file, require_text
+from orchestrator.spec.files import Source, require_file, require_text
+from orchestrator.spec.sources import STANDARD_INPUT, Reading, ending, received
 
-_READERS: dict[str, Callable[[Path], csv_file.CsvFile | yaml_file.YamlFile]] = {
+AS_FOUND = Reading()
+AnyFile: TypeAlias = (
+    csv_file.CsvFile | jsonl_file.JsonlFile | xlsx_file.XlsxFile | yaml_file.YamlFile
+)
+_READERS: dict[str, Callable[[Source, Reading], AnyFile]] = {
     ".csv": csv_file.open_csv,
     ".tsv": csv_file.open_csv,
     ".txt": csv_file.open_csv,
+    ".jsonl": jsonl_file.open_jsonl,
+    ".ndjson": jsonl_file.open_jsonl,
+    ".xlsx": xlsx_file.open_xlsx,
     ".yaml": yaml_file.open_yaml,
     ".yml": yaml_file.open_yaml,
 }
-_LATER = {
-    ".jsonl": "JSON lines",
-    ".ndjson": "JSON lines",
-    ".xlsx": "Excel workbooks",
-    ".gz": "compressed files",
-}
-_WORKS = "Works now: .csv, .tsv and .txt (UTF-8, with , ; or tab), .yaml and .yml."
+_WORKS = f"What can be read: {', '.join(_READERS)}; all but .xlsx also with .gz after it."
 
 
 @dataclass(frozen=True)
 class Spec:
-    """An opened spec. `columns`: the person's own, as written, in their order."""
+    """An opened spec."""
 
     path: Path
     header: SpecHeader
-    columns: tuple[str, ...]
-    _file: csv_file.CsvFile | yaml_file.YamlFile = field(repr=False)
+    _file: AnyFile = field(repr=False)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The person's own, as written, in their order; of JSON lines those read so far."""
+        return self._file.columns
 
     def rows(self) -> Iterator[SpecRow | Problem | Note]:
         """Read the file from its start: rows, problems and notes in file order, streaming.
@@ -63,41 +70,42 @@ class Report:
     notes: list[Note]
 
 
-def open_spec(path: Path) -> Spec:
-    """Open a spec and read its head. Raises SpecError for what concerns the file as a whole."""
-    reader = _reader(path)
-    if require_file(path) == 0:
+def open_spec(path: Path, how: Reading = AS_FOUND) -> Spec:
+    """Open a spec and read its head. Raises SpecError for what concerns the file as a whole.
+
+    The path `-` is standard input.
+    """
+    if path != STANDARD_INPUT:
+        _refuse_unknown(path, ending(path, Source(str(path), path)))
+    source = received(path, how)
+    if require_file(source.path) == 0:
         raise SpecError(
             f"{path} is empty", mend="Write a line `prompt`, and a prompt below it.", code="empty"
         )
-    require_text(path)
-    file = reader(path)
-    return Spec(path, file.header, file.columns, file)
+    form = ending(path, source)
+    if form != ".xlsx":
+        require_text(source)
+    if how.delimiter is not None and _READERS[form] is not csv_file.open_csv:
+        raise UsageError(f"{path} is no CSV: it has no delimiter", mend="Leave out --delimiter.")
+    file = _READERS[form](source, how)
+    return Spec(path, file.header, file)
 
 
-def validate(path: Path) -> Report:
+def validate(path: Path, how: Reading = AS_FOUND) -> Report:
     """Read the whole file and keep every problem and note. Raises SpecError as `open_spec`."""
     report = Report(0, [], [])
     rows = -1  # the head's entry is no row
-    for checked in open_spec(path).checked():
+    for checked in open_spec(path, how).checked():
         rows += 1
         report.problems.extend(checked.problems)
         report.notes.extend(checked.notes)
     return Report(rows, report.problems, report.notes)
 
 
-def _reader(path: Path) -> Callable[[Path], csv_file.CsvFile | yaml_file.YamlFile]:
-    suffix = path.suffix.lower()
-    if str(path) == "-":
-        raise SpecError(
-            "specs cannot be read from standard input yet", mend=f"Save it as a file. {_WORKS}"
-        )
-    if suffix in _LATER:
-        raise SpecError(f"{path}: {_LATER[suffix]} cannot be read yet", mend=_WORKS, code="format")
-    reader = _READERS.get(suffix)
-    if reader is None:
-        if path.is_dir() or not path.exists():
-            require_file(path)
-        kind = f"files ending in {suffix}" if suffix else "files without an ending"
-        raise SpecError(f"{path}: {kind} cannot be read as specs", mend=_WORKS, code="format")
-    return reader
+def _refuse_unknown(path: Path, form: str) -> None:
+    if form in _READERS:
+        return
+    if path.is_dir() or not path.exists():
+        require_file(path)
+    kind = f"files ending in {form}" if form else "files without an ending"
+    raise SpecError(f"{path}: {kind} cannot be read as specs", mend=_WORKS, code="format")

@@ -11,8 +11,9 @@ from orchestrator.errors import Problem, SpecError
 from orchestrator.spec.csv_file import drafts
 from orchestrator.spec.csv_header import CsvHeader, read_header
 from orchestrator.spec.entries import Draft
-from orchestrator.spec.files import require_file, require_text
+from orchestrator.spec.files import Source, require_text
 from orchestrator.spec.own import is_own, known_columns
+from orchestrator.spec.sources import STANDARD_INPUT, Reading, ending, received
 from orchestrator.spec.templates import Template, TemplateError, parse_template
 from orchestrator.spec.yaml_head import YamlHead
 from orchestrator.spec.yaml_tree import Node, Scalar
@@ -29,7 +30,7 @@ class Table:
     written. `templates`: texts of the lists (and the ids' template), as parsed.
     """
 
-    path: Path
+    source: Source
     head: CsvHeader
     fields: frozenset[str]
     own: tuple[str, ...]
@@ -42,8 +43,8 @@ class Table:
         A row in which a placeholder finds nothing comes with that problem.
         """
         needed = dict.fromkeys(n for template in self.templates.values() for n in template.names)
-        for draft in drafts(self.path, self.head):
-            row = replace(draft, table=str(self.path), decimal_comma=self.head.delimiter != ",")
+        for draft in drafts(self.source, self.head):
+            row = replace(draft, table=str(self.source), decimal_comma=self.head.delimiter != ",")
             if row.problems:
                 yield row
                 continue
@@ -59,7 +60,7 @@ class Table:
     def _empty(self, row: Draft, name: str) -> Problem:
         place = row.place(name)
         mend = "Fill the cell; the text of a prompt needs it."
-        return Problem(str(self.path), place.line, place.column, name, None, "is empty", mend)
+        return Problem(str(self.source), place.line, place.column, name, None, "is empty", mend)
 
 
 def _cells(row: Draft) -> dict[str, str]:
@@ -68,31 +69,36 @@ def _cells(row: Draft) -> dict[str, str]:
     return cells | {name: text for name, text in first.items() if text is not None}
 
 
-def open_table(spec: Path, head: YamlHead, rows: Scalar) -> Table:
+def open_table(spec: Source, head: YamlHead, rows: Scalar) -> Table:
     """Open the table beside its spec, and hold its columns against the templates.
 
     Raises SpecError where the table as a whole cannot be read.
     """
-    path = spec.parent / rows.text
-    if path.suffix.lower() not in ENDINGS:
+    path = _beside(spec) / rows.text
+    source = Source(str(path), path)
+    if ending(path, source) not in ENDINGS:
         raise SpecError(
             f"{spec}:{rows.line}:{rows.column} rows: {rows.text} is no table that can be read",
             mend=f"Name a file that ends in {', '.join(ENDINGS)}.",
             code="format",
         )
-    if require_file(path) == 0:
-        raise SpecError(f"{path} is empty", mend="Write a header, and rows below it.", code="empty")
-    require_text(path)
-    header = read_header(path, keep=head.keep, free=True)
-    return _Fitting(spec, path, head, header).table()
+    source = received(path, Reading())
+    require_text(source)
+    header = read_header(source, told=None, keep=head.keep, free=True)
+    return _Fitting(spec, source, head, header).table()
+
+
+def _beside(spec: Source) -> Path:
+    """The folder of the spec; the working directory where it came by standard input."""
+    return Path() if spec.name == str(STANDARD_INPUT) else Path(spec.name).parent
 
 
 class _Fitting:
     """Which column is for what, and what does not fit."""
 
-    def __init__(self, spec: Path, path: Path, head: YamlHead, header: CsvHeader) -> None:
+    def __init__(self, spec: Source, table: Source, head: YamlHead, header: CsvHeader) -> None:
         self._spec = spec
-        self._path = path
+        self._table = table
         self._head = head
         self._header = header
         self._columns = {name: at for at, name in enumerate(header.names, start=1) if name}
@@ -112,7 +118,7 @@ class _Fitting:
             if name and name not in fields and is_own(name, self._head.keep)
         )
         return Table(
-            self._path, self._header, frozenset(fields), own, templates, tuple(self._problems)
+            self._table, self._header, frozenset(fields), own, templates, tuple(self._problems)
         )
 
     def _templates(self) -> dict[str, Template]:
@@ -149,7 +155,7 @@ class _Fitting:
             if meant
             else f"Its columns: {', '.join(self._columns)}. Write {{{{ for a brace in the text."
         )
-        message = f"{self._path} has no column for {{{shown(placeholder)}}}"
+        message = f"{self._table} has no column for {{{shown(placeholder)}}}"
         self._report(node, name, node.text, message, mend)
 
     def _refuse_templates_in_defaults(self) -> None:
@@ -209,7 +215,7 @@ class _Fitting:
     def _column(self, name: str, message: str, mend: str) -> None:
         at = self._columns[name]
         line = self._header.line
-        self._problems.append(Problem(str(self._path), line, at, shown(name), None, message, mend))
+        self._problems.append(Problem(str(self._table), line, at, shown(name), None, message, mend))
 
     def _report(self, at: Node, name: str, value: str, message: str, mend: str) -> None:
         self._problems.append(

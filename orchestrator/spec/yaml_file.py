@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 
 from orchestrator.domain.identity import Json, canonical_json
 from orchestrator.domain.models import shown
@@ -13,8 +12,9 @@ from orchestrator.errors import Problem, SpecError
 from orchestrator.spec.cells import CellError
 from orchestrator.spec.checking import RowChecker
 from orchestrator.spec.entries import Checked, Draft, Note, SpecHeader
-from orchestrator.spec.files import require_file
+from orchestrator.spec.files import Source, require_file
 from orchestrator.spec.own import check_own_text, is_own
+from orchestrator.spec.sources import Reading
 from orchestrator.spec.table import TEMPLATED, Table, open_table
 from orchestrator.spec.yaml_head import Pair, YamlHead, field_names, read_head, synonyms
 from orchestrator.spec.yaml_lists import Combination, combinations
@@ -31,7 +31,7 @@ _NOWHERE = Scalar("", False, 1, 1)
 class YamlFile:
     """A YAML spec whose tree was read. `synonyms`: fields that stand for another."""
 
-    path: Path
+    source: Source
     head: YamlHead
     table: Table | None
     columns: tuple[str, ...]
@@ -49,7 +49,7 @@ class YamlFile:
 
     def checked(self) -> Iterator[Checked]:
         """One entry per row. What is wrong with a value that many rows share is said once."""
-        checker = RowChecker(str(self.path))
+        checker = RowChecker(str(self.source))
         said: set[Problem | Note] = set()
         for draft in chain(
             self._of_rows(self.head.items, "items"),
@@ -190,18 +190,19 @@ class YamlFile:
                 yield self._problem(node, name, shown(texts[name]), error.message, error.mend)
 
     def _problem(self, at: Node, name: str, value: str | None, message: str, mend: str) -> Problem:
-        return Problem(str(self.path), at.line, at.column, name, value, message, mend)
+        return Problem(str(self.source), at.line, at.column, name, value, message, mend)
 
 
-def open_yaml(path: Path) -> YamlFile:
+def open_yaml(source: Source, how: Reading) -> YamlFile:
     """Read the whole tree and its top level. Raises SpecError."""
-    if require_file(path) > MAX_BYTES:
+    if require_file(source.path) > MAX_BYTES:
         raise SpecError(
-            f"{path} has more than {MAX_BYTES // 1024**2} MB", mend="Split it, or write a CSV."
+            f"{source} has more than {MAX_BYTES // 1024**2} MB", mend="Split it, or write a CSV."
         )
-    head = read_head(path, *read_tree(path))
-    table = None if head.rows is None else open_table(path, head, head.rows)
-    return YamlFile(path, head, table, _columns(head, table), synonyms())
+    head = read_head(source, *read_tree(source))
+    head = replace(head, keep=head.keep | how.keep)
+    table = None if head.rows is None else open_table(source, head, head.rows)
+    return YamlFile(source, head, table, _columns(head, table), synonyms())
 
 
 def _columns(head: YamlHead, table: Table | None) -> tuple[str, ...]:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import prod
-from pathlib import Path
 
 from orchestrator.domain.models import UnknownModelError, get_model, models, shown, suggestion
 from orchestrator.domain.money import AmountError, parse_amount
 from orchestrator.errors import Problem, SpecError
 from orchestrator.spec.entries import SpecHeader
+from orchestrator.spec.files import Source
 from orchestrator.spec.yaml_lists import Axis, Exclusion
 from orchestrator.spec.yaml_more import MAX_TAKES, MoreKeys, whole_number
 from orchestrator.spec.yaml_tree import Entries, Items, Node, Scalar, is_null
@@ -81,24 +81,24 @@ def axis_names() -> dict[str, str]:
     return {key: name for name in singular for key in (name, f"{name}s")}
 
 
-def read_head(path: Path, root: Node, twice: tuple[Problem, ...]) -> YamlHead:
+def read_head(source: Source, root: Node, twice: tuple[Problem, ...]) -> YamlHead:
     """Sort out the top level. Raises SpecError where it is no mapping or makes no rows."""
     if not isinstance(root, Entries):
         mend = "Begin with `prompts:` or `items:` and write a list below it."
         message = "the top level is not a mapping"
-        problem = Problem(str(path), root.line, root.column, None, None, message, mend)
-        raise SpecError(f"{path}: {message}", mend=mend, problems=[problem])
-    reading = _Reading(path, root, list(twice))
+        problem = Problem(str(source), root.line, root.column, None, None, message, mend)
+        raise SpecError(f"{source}: {message}", mend=mend, problems=[problem])
+    reading = _Reading(source, root, list(twice))
     head = reading.head()
     if not (head.items or head.include or head.axes or head.rows or head.problems):
         mend = "Write `prompts:` or `items:` and a list below it."
-        raise SpecError(f"{path} has no rows", mend=mend, code="no_rows")
+        raise SpecError(f"{source} has no rows", mend=mend, code="no_rows")
     return head
 
 
 class _Reading:
-    def __init__(self, path: Path, root: Entries, problems: list[Problem]) -> None:
-        self._file = str(path)
+    def __init__(self, source: Source, root: Entries, problems: list[Problem]) -> None:
+        self._file = str(source)
         self._root = root
         self._entries = {key.text: (key, value) for key, value in root.pairs}
         self._problems = problems

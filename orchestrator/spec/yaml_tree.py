@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -20,7 +19,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from orchestrator.domain.identity import MAX_DIGITS, Json
 from orchestrator.domain.models import shown
 from orchestrator.errors import Problem, SpecError
-from orchestrator.spec.files import opened
+from orchestrator.spec.files import Source, opened
 
 MAX_NODES = 5_000_000
 """Scalars and collections after all aliases are expanded."""
@@ -97,23 +96,23 @@ def as_json(node: Node) -> Json:
             return {key.text: as_json(value) for key, value in pairs}
 
 
-def read_tree(path: Path) -> tuple[Node, tuple[Problem, ...]]:
+def read_tree(source: Source) -> tuple[Node, tuple[Problem, ...]]:
     """The document, and keys that came twice. Raises SpecError for anything else."""
-    with opened(path) as file:
+    with opened(source) as file:
         try:
-            return _Builder(path, YAML(typ="safe", pure=True).parse(file)).document()
+            return _Builder(source, YAML(typ="safe", pure=True).parse(file)).document()
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            raise _refused(path, line, column, f"is not YAML: {error.problem}") from None
+            raise _refused(source, line, column, f"is not YAML: {error.problem}") from None
         except YAMLError as error:
             reason = str(error).splitlines()[0]
-            raise _refused(path, 1, 1, f"is not YAML: {reason}") from None
+            raise _refused(source, 1, 1, f"is not YAML: {reason}") from None
 
 
 class _Builder:
-    def __init__(self, path: Path, events: Iterator[Any]) -> None:
-        self._path = path
+    def __init__(self, source: Source, events: Iterator[Any]) -> None:
+        self._source = source
         self._events = events
         self._anchors: dict[str, Node] = {}
         self._problems: list[Problem] = []
@@ -125,7 +124,9 @@ class _Builder:
                 self._refuse_second_document()
                 return root, tuple(self._problems)
         raise SpecError(
-            f"{self._path} has no content", mend="Write `prompts:` and a list below.", code="empty"
+            f"{self._source} has no content",
+            mend="Write `prompts:` and a list below.",
+            code="empty",
         )
 
     def _refuse_second_document(self) -> None:
@@ -133,7 +134,7 @@ class _Builder:
             if isinstance(event, ev.DocumentStartEvent):
                 line, column = _place(event)
                 raise _refused(
-                    self._path, line, column, "has a second document", "One file is one spec."
+                    self._source, line, column, "has a second document", "One file is one spec."
                 )
 
     def _node(self, event: Any, depth: int) -> Node:
@@ -141,7 +142,7 @@ class _Builder:
         if isinstance(event, ev.AliasEvent):
             return self._alias(event)
         if depth <= 0:
-            raise _refused(self._path, line, column, f"nests deeper than {MAX_DEPTH} levels")
+            raise _refused(self._source, line, column, f"nests deeper than {MAX_DEPTH} levels")
         node: Node
         if isinstance(event, ev.ScalarEvent):
             node = Scalar(event.value, self._is_plain(event), line, column)
@@ -159,7 +160,7 @@ class _Builder:
         node = self._anchors.get(event.anchor)
         if node is None:
             message = f"has the alias *{event.anchor}, which stands for nothing yet"
-            raise _refused(self._path, *_place(event), message, "Put its & before it.")
+            raise _refused(self._source, *_place(event), message, "Put its & before it.")
         return node
 
     def _items(self, start: Any, depth: int) -> Items:
@@ -177,7 +178,7 @@ class _Builder:
         while not isinstance(event := next(self._events), ev.MappingEndEvent):
             key = self._node(event, depth - 1)
             if not isinstance(key, Scalar):
-                raise _refused(self._path, *_place(event), "has a key that is not text")
+                raise _refused(self._source, *_place(event), "has a key that is not text")
             value = self._node(next(self._events), depth - 1)
             size = self._grown(size, value, start) + 1
             if key.text in pairs:
@@ -189,14 +190,14 @@ class _Builder:
     def _grown(self, size: int, node: Node, start: Any) -> int:
         if size + node.size > MAX_NODES:
             message = f"has more than {MAX_NODES:,} values once its aliases are expanded"
-            raise _refused(self._path, *_place(start), message, "Split it, or write a CSV.")
+            raise _refused(self._source, *_place(start), message, "Split it, or write a CSV.")
         return size + node.size
 
     def _twice(self, key: Scalar, first: Scalar) -> Problem:
         message = f"is there twice, first in line {first.line}"
         mend = "Leave one of the two out."
         name = shown(key.text)
-        return Problem(str(self._path), key.line, key.column, name, None, message, mend)
+        return Problem(str(self._source), key.line, key.column, name, None, message, mend)
 
     def _is_plain(self, event: Any) -> bool:
         if event.tag is None:
@@ -208,7 +209,7 @@ class _Builder:
     def _refuse_tag(self, event: Any) -> None:
         if event.tag is not None:
             raise _refused(
-                self._path, *_place(event), f"has the tag {event.tag}", "Leave the tag out."
+                self._source, *_place(event), f"has the tag {event.tag}", "Leave the tag out."
             )
 
 
@@ -217,7 +218,7 @@ def _place(event: Any) -> tuple[int, int]:
 
 
 def _refused(
-    path: Path, line: int, column: int, message: str, mend: str = "Look at the line named."
+    source: Source, line: int, column: int, message: str, mend: str = "Look at the line named."
 ) -> SpecError:
-    problem = Problem(str(path), line, column, None, None, message, mend)
-    return SpecError(f"{path}:{line}:{column} {message}", mend=mend, problems=[problem])
+    problem = Problem(str(source), line, column, None, None, message, mend)
+    return SpecError(f"{source}:{line}:{column} {message}", mend=mend, problems=[problem])

@@ -1,0 +1,197 @@
+"""Excel workbooks: the first sheet, read as a CSV of the same cells would be.
+
+A workbook is held in memory; its size is bounded before it is opened.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+
+from orchestrator.errors import ConfigError, Problem, SpecError
+from orchestrator.spec.checking import RowChecker
+from orchestrator.spec.csv_file import draft_of
+from orchestrator.spec.csv_header import CsvHeader, described
+from orchestrator.spec.entries import Checked, Note, SpecHeader
+from orchestrator.spec.files import Source
+from orchestrator.spec.sources import Reading
+
+MAX_UNPACKED = 256 * 1024 * 1024
+MAX_CELLS = 5_000_000
+"""Of one sheet, empty ones between the outermost included: they take memory too."""
+_CELL = re.compile(rb"""\sr=["']([A-Z]{1,3})([0-9]{1,7})["']""")
+_CHUNK = 1 << 20
+_EXACT = 10**15
+_AS_CSV = "In Excel, save the sheet with File > Save As > CSV UTF-8 (Comma delimited)."
+
+Cells = list[str]
+
+
+@dataclass(frozen=True)
+class XlsxFile:
+    """A workbook whose first sheet was read; `sheet` has its rows with their numbers."""
+
+    source: Source
+    head: CsvHeader
+    sheet: tuple[tuple[int, Cells], ...]
+    notes: tuple[Note, ...]
+
+    @property
+    def header(self) -> SpecHeader:
+        """A sheet has no place for a name, a model or a budget."""
+        return SpecHeader()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The named ones, as written."""
+        return tuple(name for name in self.head.columns[self.head.skipped :] if name)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Those of the header."""
+        return self.head.problems
+
+    def checked(self) -> Iterator[Checked]:
+        """One entry per row that is not blank."""
+        name = str(self.source)
+        checker = RowChecker(name, decimal_comma=True, unwritable=self.head.unwritable)
+        columns = {name: at for at, name in enumerate(self.head.names, start=1) if name}
+        notes = self.notes
+        for line, cells in self.sheet:
+            found = checker.check(draft_of(name, self.head, columns, line, cells))
+            yield Checked(found.row, found.problems, notes + found.notes)
+            notes = ()
+
+
+def open_xlsx(source: Source, how: Reading) -> XlsxFile:
+    """Read the first sheet. Raises SpecError, ConfigError where the reader is not installed."""
+    _refuse_huge(source)
+    names, rows = _read(source)
+    filled = ((line, cells) for line, cells in rows if any(map(str.strip, cells)))
+    line, cells = next(filled, (0, []))
+    while cells and not cells[-1].strip():
+        cells.pop()
+    if not cells:
+        raise SpecError(
+            f"{source} has no text in its first sheet",
+            mend="Write prompt into its first cell, and a prompt below it.",
+            code="empty",
+        )
+    head = described(str(source), "", cells, line, how.keep)
+    sheet = tuple(filled)
+    if not sheet:
+        raise SpecError(
+            f"{source} has a header but no rows", mend="Write a prompt below it.", code="no_rows"
+        )
+    notes: tuple[Note, ...] = ()
+    if len(names) > 1:
+        message = f"only the first sheet is read, not {', '.join(names[1:4])}"
+        notes = (Note(str(source), 1, 1, "sheet", names[0], message),)
+    return XlsxFile(source, head, sheet, notes)
+
+
+def _refuse_huge(source: Source) -> None:
+    """A small file may stand for a huge sheet: its parts are measured before it is opened."""
+    try:
+        with zipfile.ZipFile(source.path) as book:
+            parts = book.infolist()
+            if sum(part.file_size for part in parts) > MAX_UNPACKED:
+                size = f"{MAX_UNPACKED // 1024**2} MB"
+                raise SpecError(f"{source} unpacks to more than {size}", mend=_AS_CSV)
+            for part in parts:
+                if part.filename.startswith("xl/worksheets/"):
+                    _measure(source, book, part)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError):
+        raise _broken(source) from None
+
+
+def _measure(source: Source, book: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
+    rows: list[int] = [0, 0]
+    columns: list[int] = [0, 0]
+    rest = b""
+    unpacked = 0
+    with book.open(part) as sheet:
+        while chunk := sheet.read(_CHUNK):
+            unpacked += len(chunk)
+            text = rest + chunk
+            for letters, digits in _CELL.findall(text):
+                _widen(rows, int(digits))
+                _widen(columns, _number(letters))
+            rest = text[-32:]
+            if unpacked > MAX_UNPACKED:
+                raise _broken(source)
+    if (rows[1] - rows[0] + 1) * (columns[1] - columns[0] + 1) > MAX_CELLS:
+        raise SpecError(
+            f"{source} has a sheet of more than {MAX_CELLS:,} cells, empty ones counted",
+            mend=f"Delete the cells far off. {_AS_CSV}",
+        )
+
+
+def _widen(bounds: list[int], at: int) -> None:
+    bounds[0] = min(bounds[0] or at, at)
+    bounds[1] = max(bounds[1], at)
+
+
+def _number(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - ord("A") + 1
+    return number
+
+
+def _read(source: Source) -> tuple[list[str], Iterator[tuple[int, Cells]]]:
+    """(names of sheets, the first one's rows with their numbers)."""
+    try:
+        import python_calamine as calamine
+    except ImportError:
+        raise ConfigError(
+            "Excel workbooks need a reader that is not installed",
+            mend=f"Install the extra: pip install 'video-batch-orchestrator[xlsx]'. {_AS_CSV}",
+            code="extra",
+        ) from None
+    try:
+        book = calamine.load_workbook(Path(source.path))
+        names = book.sheet_names
+        sheet = book.get_sheet_by_index(0)
+        start = sheet.start or (0, 0)
+        rows = sheet.to_python(skip_empty_area=True)
+    except (calamine.CalamineError, OSError, IndexError):
+        raise _broken(source) from None
+    before = [""] * start[1]
+    numbered = ((n, before + [_text(c) for c in row]) for n, row in enumerate(rows, start[0] + 1))
+    return names, numbered
+
+
+def _broken(source: Source) -> SpecError:
+    return SpecError(
+        f"{source} is not an Excel workbook that can be read", mend=_AS_CSV, code="format"
+    )
+
+
+def _text(value: str | float | bool | time | date | datetime | timedelta) -> str:
+    """A cell as the CSV that Excel would save has it."""
+    match value:
+        case bool():
+            return "TRUE" if value else "FALSE"
+        case int() | float():
+            return _number_text(float(value))
+        case timedelta():
+            minutes = round(value.total_seconds() / 60)
+            return f"{minutes // 60}:{minutes % 60:02}"
+        case time():
+            return value.strftime("%H:%M:%S" if value.second else "%H:%M")
+        case datetime() | date():
+            return value.isoformat()
+        case _:
+            return value
+
+
+def _number_text(value: float) -> str:
+    """Excel keeps 15 digits: a longer number is shown as one whose digits are lost."""
+    if abs(value) >= _EXACT:
+        return f"{value:.14E}"
+    return f"{int(value)}" if value.is_integer() else f"{value:.15g}"
