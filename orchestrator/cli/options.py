@@ -64,6 +64,10 @@ Keep = Annotated[
         "--keep", metavar="A,B", help="Own columns to give back in results, beside x_ ones."
     ),
 ]
+Rejects = Annotated[
+    Path | None,
+    typer.Option("--rejects", metavar="FILE", help="Write every problem there: CSV, or .jsonl."),
+]
 Budget = Annotated[
     str | None, typer.Option("--budget", metavar="USD", help="Send no row that could pass this.")
 ]

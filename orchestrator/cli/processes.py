@@ -18,6 +18,7 @@ from orchestrator.cli.options import (
     MaxPrice,
     Name,
     Prune,
+    Rejects,
     ResendChanged,
     SpecPath,
     Yes,
@@ -60,6 +61,7 @@ def run(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     keep: Keep = None,
+    rejects: Rejects = None,
     json: Json = False,
 ) -> int:
     """Record a spec, send it, stay to the end, print results and cost."""
@@ -82,6 +84,7 @@ def run(
         keep_removed,
         resend_changed,
         how,
+        rejects,
     )
     taken = taking.take(runtime, spec, wishes, yes=yes, starts=True)
     if taken is None:

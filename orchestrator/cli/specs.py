@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,14 +18,18 @@ from orchestrator.cli.options import (
     MaxPrice,
     Name,
     Prune,
+    Rejects,
     ResendChanged,
     SpecPath,
     Yes,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orchestrator.errors import Problem
     from orchestrator.services.planning import Plan
-    from orchestrator.spec import Reading
+    from orchestrator.spec import Note, Reading
 
 
 def register(app: typer.Typer) -> None:
@@ -40,42 +43,45 @@ def validate(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     keep: Keep = None,
+    rejects: Rejects = None,
     json: Json = False,
 ) -> int:
     """Show every problem of a spec; sends nothing, needs no key."""
-    from orchestrator.cli.output import plural, print_json, say
+    from orchestrator.cli import rejecting
+    from orchestrator.cli.output import plural, say
     from orchestrator.errors import SpecError
     from orchestrator.services.intake import too_many_problems
+    from orchestrator.spec import Report
     from orchestrator.spec import validate as read
 
+    how = read_how(encoding, delimiter, keep)
+    found = Report(0, [], [])
     try:
-        found = read(spec, read_how(encoding, delimiter, keep))
+        with rejecting.rejects(rejects, spec):
+            found = read(spec, how)
+            for note in () if json else found.notes:
+                say(f"note: {note}")
+            if found.problems:
+                raise too_many_problems(spec, found.problems, then="it would be refused")
     except SpecError as error:
         if not json:
             raise
-        problems = [p.as_json() for p in error.problems] or [_file_problem(spec, error)]
-        print_json({"valid": False, "rows": 0, "problems": problems, "notes": []})
+        problems = error.problems or [rejecting.file_problem(spec, error)]
+        _print_found(found.rows, problems, found.notes)
         return error.exit_code
     if json:
-        problems = [problem.as_json() for problem in found.problems]
-        notes = [str(note) for note in found.notes]
-        shape = {"valid": not problems, "rows": found.rows, "problems": problems, "notes": notes}
-        print_json(shape)
-        return SpecError.exit_code if problems else 0
-    for note in found.notes:
-        say(f"note: {note}")
-    if found.problems:
-        raise too_many_problems(spec, list(found.problems), then="it would be refused")
-    print(f"{spec}: {plural(found.rows, 'row')}, no problems")
+        _print_found(found.rows, (), found.notes)
+    else:
+        print(f"{spec}: {plural(found.rows, 'row')}, no problems")
     return 0
 
 
-def _file_problem(path: Path, error: object) -> dict[str, object]:
-    """A problem of the file as a whole, in the shape of one with a place."""
-    from orchestrator.errors import Problem, SpecError
+def _print_found(rows: int, problems: Sequence[Problem], notes: Sequence[Note]) -> None:
+    from orchestrator.cli.output import print_json
 
-    assert isinstance(error, SpecError)  # noqa: S101 narrows for the type checker
-    return Problem(str(path), 1, 1, None, None, error.message, error.mend).as_json()
+    told = [problem.as_json() for problem in problems]
+    shape = {"valid": not told, "rows": rows, "problems": told, "notes": [str(n) for n in notes]}
+    print_json(shape)
 
 
 def plan(
@@ -86,9 +92,11 @@ def plan(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     keep: Keep = None,
+    rejects: Rejects = None,
     json: Json = False,
 ) -> int:
     """Show what submitting a spec would send and cost; sends nothing."""
+    from orchestrator.cli import rejecting
     from orchestrator.cli.output import print_json
     from orchestrator.errors import ConfigError
     from orchestrator.runtime import open_runtime
@@ -103,9 +111,10 @@ def plan(
         context = None
     else:
         context = runtime.context
-    made = planning.plan(
-        context, spec, name=name, label=label, budget_nanos=read_budget(budget), how=how
-    )
+    with rejecting.rejects(rejects, spec):
+        made = planning.plan(
+            context, spec, name=name, label=label, budget_nanos=read_budget(budget), how=how
+        )
     if json:
         print_json(made.as_json())
     else:
@@ -151,6 +160,7 @@ def submit(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     keep: Keep = None,
+    rejects: Rejects = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and watch the batch.")] = False,
     json: Json = False,
 ) -> int:
@@ -170,6 +180,7 @@ def submit(
         keep_removed,
         resend_changed,
         how,
+        rejects,
     )
     taken = taking.take(runtime, spec, wishes, yes=yes)
     if taken is None:

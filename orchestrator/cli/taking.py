@@ -17,6 +17,7 @@ from orchestrator.cli.output import (
     print_json,
     say,
 )
+from orchestrator.cli.rejecting import rejects
 from orchestrator.runtime import Runtime
 from orchestrator.services import intake, status
 from orchestrator.services.intake import Declined, Options, Proposal, Taken
@@ -39,6 +40,7 @@ class Wishes:
     keep_removed: bool
     resend_changed: bool
     how: Reading = AS_FOUND
+    rejects: Path | None = None
 
 
 def take(
@@ -87,14 +89,15 @@ def take(
         )
 
     try:
-        return intake.take_in(
-            runtime.context,
-            path,
-            options=options,
-            confirm=confirm,
-            progress=_progress,
-            how=wishes.how,
-        )
+        with rejects(wishes.rejects, path):
+            return intake.take_in(
+                runtime.context,
+                path,
+                options=options,
+                confirm=confirm,
+                progress=_progress,
+                how=wishes.how,
+            )
     except Declined:
         say("nothing was recorded and nothing will be sent")
         return None

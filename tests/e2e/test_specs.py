@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from orchestrator.cli.app import invoke
 from tests.support.installation import COMMAND, Installation
 from tests.support.workbook import workbook
 
+Typed = Callable[..., tuple[int, str, str]]
 TABLE = "id,prompt,size,x_owner,sku\nr1,A cat,9:16,Ann,7\nr2,A dog,1:1,,8\n"
 LINES = (
     '{"id": "r1", "prompt": "A cat", "size": "9:16", "x_owner": "Ann", "sku": 7}\n'
@@ -56,16 +60,62 @@ def test_one_batch_in_every_form(here: Installation) -> None:
     ]  # fmt: skip
 
 
-def test_options_that_cannot_be_are_refused(here: Installation) -> None:
+@pytest.fixture
+def typed(
+    here: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Typed:
+    """Run a command that needs no process of its own: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(here.folder)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = invoke(arguments)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def test_options_that_cannot_be_are_refused(here: Installation, typed: Typed) -> None:
     (here.folder / "my.csv").write_text(TABLE)
     for options, told in (
         (["--encoding", "nope"], "not an encoding"),
         (["--delimiter", "ab"], "cannot separate"),
         (["--keep", "size"], "kept anyway"),
+        ([], "give --keep"),
+        (["--skip-invalid"], "--skip-invalid"),
     ):
-        done = here.call("submit", "my.csv", *options)
-        assert done.returncode == 2
-        assert told in done.stderr
-        assert "Traceback" not in done.stderr
-    done = here.call("submit", "my.csv")
-    assert (done.returncode, "--keep" in done.stderr or "x_" in done.stderr) == (2, True)
+        code, _, said = typed("validate", "my.csv", *options)
+        assert (code, told in said) == (2, True), said
+
+
+@pytest.mark.parametrize("command", ["validate", "submit"])
+def test_all_problems_are_in_the_file_of_rejects(here: Installation, command: str) -> None:
+    bad = "".join(f"r{n},,7\n" for n in range(90))
+    (here.folder / "my.csv").write_text(f"id,prompt,duration\n{bad}ok,A cat,5\n")
+    done = here.call(command, "my.csv", "--rejects", "bad.csv")
+    assert done.returncode == 2
+    assert "80 more" in done.stderr
+    assert done.stderr.count("my.csv:") == 100
+    with (here.folder / "bad.csv").open(newline="") as file:
+        told = list(csv.DictReader(file))
+    assert len(told) == 180
+    assert told[1] == {
+        "file": "my.csv", "line": "2", "column": "3", "field": "duration", "value": "7",
+        "message": "must be 5 or 10", "mend": "Write 5 or 10.",
+    }  # fmt: skip
+    (here.folder / "my.csv").write_text("prompt\nA cat\n")
+    assert here.call(command, "my.csv", "--rejects", "bad.csv").returncode == 0
+    assert (here.folder / "bad.csv").read_text().count("\n") == 1
+
+
+def test_rejects_of_a_file_that_cannot_be_read(here: Installation, typed: Typed) -> None:
+    code, out, _ = typed("validate", "gone.csv", "--json", "--rejects", "bad.jsonl")
+    assert code == 2
+    problem = json.loads((here.folder / "bad.jsonl").read_text())
+    assert "there is no file" in problem["message"]
+    assert json.loads(out)["problems"] == [problem]
+    (here.folder / "my.csv").write_text(TABLE)
+    assert typed("validate", "my.csv", "--rejects", "my.csv")[0] == 2
+    assert (here.folder / "my.csv").read_text() == TABLE
+    code, _, said = typed("validate", "my.csv", "--rejects", "no/such/folder.csv", "--keep", "sku")
+    assert (code, "cannot be written" in said) == (2, True)
