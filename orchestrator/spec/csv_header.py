@@ -14,6 +14,7 @@ from orchestrator.spec.templates import folded
 
 DELIMITERS = ",;\t|"
 """Those that are looked for; a tie goes to the first."""
+MAX_COLUMNS = 10_000
 MAX_CELL = 15 * 1024 * 1024
 """Characters: room for the base64 of the largest image, and little more."""
 
@@ -50,6 +51,11 @@ def read_header(
     cells = _split(text, delimiter)
     while cells and not cells[-1].strip():
         cells.pop()
+    if len(cells) > MAX_COLUMNS:
+        raise SpecError(
+            f"{source} has {len(cells):,} columns, more than {MAX_COLUMNS:,}",
+            mend="Check that it is a table of prompts.",
+        )
     if not cells:
         raise SpecError(f"{source} has no header line", mend="Begin it with a line `prompt`.")
     return described(str(source), delimiter, cells, line, keep, free=free)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -27,6 +28,17 @@ _CELL = re.compile(rb"""\sr=["']([A-Z]{1,3})([0-9]{1,7})["']""")
 _CHUNK = 1 << 20
 _EXACT = 10**15
 _AS_CSV = "In Excel, save the sheet with File > Save As > CSV UTF-8 (Comma delimited)."
+
+# What zipfile raises for damaged, encrypted and exotic archives.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+)
 
 Cells = list[str]
 
@@ -105,7 +117,7 @@ def _refuse_huge(source: Source) -> None:
             for part in parts:
                 if part.filename.startswith("xl/worksheets/"):
                     _measure(source, book, part)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError):
+    except _BROKEN:
         raise _broken(source) from None
 
 
