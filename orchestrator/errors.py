@@ -29,9 +29,9 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}"
-        field = f" {self.field}:" if self.field else ""
+        field = f" {_one_line(self.field)}:" if self.field else ""
         value = "" if self.value is None else f" (got '{_one_line(self.value)}')"
-        return f"{place}:{field} {self.message}{value}. {self.mend}"
+        return f"{place}:{field} {_one_line(self.message)}{value}. {_one_line(self.mend)}"
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)

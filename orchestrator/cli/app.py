@@ -22,6 +22,7 @@ from orchestrator.cli import (
     processes,
     results,
     sandbox,
+    scaffolding,
     schedule,
     specs,
     steering,
@@ -41,7 +42,17 @@ app = typer.Typer(
     "price.",
     epilog="Example: orchestrator run prompts.csv --budget 50",
 )
-for part in (specs, processes, batches, results, download, steering, mending, doctor):
+for part in (
+    scaffolding,
+    specs,
+    processes,
+    batches,
+    results,
+    download,
+    steering,
+    mending,
+    doctor,
+):
     part.register(app)
 app.add_typer(database.app, name="db")
 app.add_typer(journal.app, name="journal")

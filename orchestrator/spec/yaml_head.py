@@ -81,6 +81,11 @@ def axis_names() -> dict[str, str]:
     return {key: name for name in singular for key in (name, f"{name}s")}
 
 
+def known_keys() -> tuple[str, ...]:
+    """Every key of the top level."""
+    return (*_KEYS, *axis_names())
+
+
 def read_head(source: Source, root: Node, twice: tuple[Problem, ...]) -> YamlHead:
     """Sort out the top level. Raises SpecError where it is no mapping or makes no rows."""
     if not isinstance(root, Entries):
@@ -123,7 +128,7 @@ class _Reading:
         )  # fmt: skip
 
     def _report_unknown(self) -> None:
-        known = [*_KEYS, *axis_names()]
+        known = known_keys()
         for key, _ in self._root.pairs:
             if key.text in _LATER:
                 message = "is not built in this version"

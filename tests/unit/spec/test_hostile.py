@@ -67,7 +67,7 @@ def check(path: Path) -> int:
         elif isinstance(entry, Problem):
             assert entry.mend
             assert entry.line >= 1
-            assert "\n" not in str(entry)
+            assert str(entry).removeprefix(entry.file).isprintable()
             assert len(entry.value or "") <= 80
     return rows
 
