@@ -72,10 +72,11 @@ class JsonlFile:
                 self._check(name, value, values)
             except CellError as error:
                 return self._refused(line, key, error)
-            if name not in known_columns():
-                source[key] = _written(value)
-            elif value is not None and value != "":
-                source[key] = _written(value)
+            if value is None and name in known_columns():
+                continue
+            source[key] = _written(value)
+            blank = isinstance(value, str) and not value.strip()
+            if name in known_columns() and not blank:
                 values[name] = value
         for key in source:
             self._see(key)

@@ -5,15 +5,19 @@ A workbook is held in memory; its size is bounded before it is opened.
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import re
+import subprocess
+import sys
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from pathlib import Path
 
 from orchestrator.errors import ConfigError, Problem, SpecError
+from orchestrator.spec import xlsx_cells
 from orchestrator.spec.checking import RowChecker
 from orchestrator.spec.csv_file import draft_of
 from orchestrator.spec.csv_header import CsvHeader, described
@@ -24,9 +28,9 @@ from orchestrator.spec.sources import Reading
 MAX_UNPACKED = 256 * 1024 * 1024
 MAX_CELLS = 5_000_000
 """Of one sheet, empty ones between the outermost included: they take memory too."""
+MAX_SECONDS = 120
 _CELL = re.compile(rb"""\sr=["']([A-Z]{1,3})([0-9]{1,7})["']""")
 _CHUNK = 1 << 20
-_EXACT = 10**15
 _AS_CSV = "In Excel, save the sheet with File > Save As > CSV UTF-8 (Comma delimited)."
 
 # What zipfile raises for damaged, encrypted and exotic archives.
@@ -157,53 +161,35 @@ def _number(letters: bytes) -> int:
 
 def _read(source: Source) -> tuple[list[str], Iterator[tuple[int, Cells]]]:
     """(names of sheets, the first one's rows with their numbers)."""
-    try:
-        import python_calamine as calamine
-    except ImportError:
+    if importlib.util.find_spec("python_calamine") is None:
         raise ConfigError(
             "Excel workbooks need a reader that is not installed",
             mend=f"Install the extra: pip install 'video-batch-orchestrator[xlsx]'. {_AS_CSV}",
             code="extra",
-        ) from None
-    try:
-        book = calamine.load_workbook(Path(source.path))
-        names = book.sheet_names
-        sheet = book.get_sheet_by_index(0)
-        start = sheet.start or (0, 0)
-        rows = sheet.to_python(skip_empty_area=True)
-    except (calamine.CalamineError, OSError, IndexError):
-        raise _broken(source) from None
-    before = [""] * start[1]
-    numbered = ((n, before + [_text(c) for c in row]) for n, row in enumerate(rows, start[0] + 1))
-    return names, numbered
+        )
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as told:
+        command = [sys.executable, "-P", xlsx_cells.__file__, str(source.path)]
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=told,
+                stderr=subprocess.DEVNULL,
+                timeout=MAX_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise _broken(source) from None
+        if done.returncode:
+            raise _broken(source)
+        told.seek(0)
+        names, (first, before), *rows = map(json.loads, told)
+    return names, (
+        (number, [""] * before + cells) for number, cells in enumerate(rows, start=first + 1)
+    )
 
 
 def _broken(source: Source) -> SpecError:
     return SpecError(
         f"{source} is not an Excel workbook that can be read", mend=_AS_CSV, code="format"
     )
-
-
-def _text(value: str | float | bool | time | date | datetime | timedelta) -> str:
-    """A cell as the CSV that Excel would save has it."""
-    match value:
-        case bool():
-            return "TRUE" if value else "FALSE"
-        case int() | float():
-            return _number_text(float(value))
-        case timedelta():
-            minutes = round(value.total_seconds() / 60)
-            return f"{minutes // 60}:{minutes % 60:02}"
-        case time():
-            return value.strftime("%H:%M:%S" if value.second else "%H:%M")
-        case datetime() | date():
-            return value.isoformat()
-        case _:
-            return value
-
-
-def _number_text(value: float) -> str:
-    """Excel keeps 15 digits: a longer number is shown as one whose digits are lost."""
-    if abs(value) >= _EXACT:
-        return f"{value:.14E}"
-    return f"{int(value)}" if value.is_integer() else f"{value:.15g}"

@@ -38,7 +38,7 @@ def test_one_batch_in_every_form(here: Installation) -> None:
     forms = {
         "my.csv": TABLE.encode(),
         "my.jsonl": LINES.encode(),
-        "my.csv.gz": gzip.compress(TABLE.encode()),
+        "my.csv.gz": gzip.compress(TABLE.encode(), mtime=0),
         "my.xlsx": SHEET,
         "my.yaml": TREE.encode(),
     }

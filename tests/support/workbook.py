@@ -53,9 +53,11 @@ def workbook(*sheets: Sequence[Sequence[Cell]], extra: str = "") -> bytes:
             f"<worksheet {_MAIN}><sheetData>{rows}</sheetData></worksheet>"
         )
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as book:
+    with zipfile.ZipFile(file, "w") as book:
         for name, text in parts.items():
-            book.writestr(name, '<?xml version="1.0" encoding="UTF-8"?>' + text)
+            entry = zipfile.ZipInfo(name)  # of a fixed date: the same bytes each time
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            book.writestr(entry, '<?xml version="1.0" encoding="UTF-8"?>' + text)
     return file.getvalue()
 
 

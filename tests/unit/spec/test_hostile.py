@@ -25,6 +25,8 @@ from tests.support.workbook import workbook
 from tests.unit.spec.reading import Reader
 
 MB = 1 << 20
+FILES = int(os.environ.get("FUZZ_FILES", "150"))
+"""Mutated files of each kind; more of them find more."""
 ENDINGS = (".csv", ".jsonl", ".yaml", ".csv.gz", ".xlsx")
 SEEDS: dict[str, tuple[bytes, ...]] = {
     ".csv": (
@@ -105,10 +107,10 @@ def test_mutations_of_good_files(tmp_path: Path, ending: str) -> None:
     rng = random.Random(ending)
     path = tmp_path / f"spec{ending}"
     good = 0
-    for _ in range(int(os.environ.get("FUZZ_FILES", "150"))):
+    for _ in range(FILES // (10 if ending == ".xlsx" else 1)):
         path.write_bytes(_mutated(rng.choice(SEEDS[ending]), rng))
         good += check(path)
-    assert good or ending == ".csv.gz"
+    assert good or ending in {".csv.gz", ".xlsx"}
 
 
 @settings(deadline=None, max_examples=60)
@@ -127,7 +129,7 @@ def test_mutations_inside_a_workbook(tmp_path: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(SEEDS[".xlsx"][0])) as book:
         parts = {name: book.read(name) for name in book.namelist()}
     good = 0
-    for _ in range(int(os.environ.get("FUZZ_FILES", "150"))):
+    for _ in range(FILES // 15):  # each is read by a process of its own
         chosen = rng.choice(list(parts))
         with zipfile.ZipFile(path, "w") as book:
             for name, content in parts.items():
