@@ -20,7 +20,7 @@ from orchestrator.errors import OrchestratorError, ServiceError, SpecError
 from orchestrator.services import intake, planning, schedule_events
 from orchestrator.services.context import Context
 from orchestrator.services.planning import Plan
-from orchestrator.spec import Spec
+from orchestrator.spec import Spec, open_spec
 from orchestrator.store import batches, occurrences, schedules, views
 from orchestrator.store.engine import Tx
 from orchestrator.store.occurrences import Run
@@ -73,6 +73,7 @@ def read_spec(context: Context, path: Path, batch_name: str, label: str) -> Read
     content = None
     try:
         content = _bytes(path)
+        _refuse_table(path)
         with as_file(content, path) as copy:
             plan = planning.plan(context, copy, name=batch_name, label=label, budget_nanos=None)
     except ServiceError:
@@ -80,6 +81,16 @@ def read_spec(context: Context, path: Path, batch_name: str, label: str) -> Read
     except OrchestratorError as error:
         return Read(content, error=error)
     return Read(content, plan)
+
+
+def _refuse_table(path: Path) -> None:
+    """A run keeps its spec's own content, which must therefore be all there is to it."""
+    table = open_spec(path).header.table
+    if table is not None:
+        raise SpecError(
+            f"{path} takes its rows from {table}, which a schedule would not keep with its runs",
+            mend="Schedule a spec that holds its rows itself: a CSV, or items in YAML.",
+        )
 
 
 def _bytes(path: Path) -> bytes:

@@ -22,6 +22,8 @@ class SpecHeader:
     model: str | None = None
     budget: Decimal | None = None
     retries: int = 0
+    table: str | None = None
+    """The file beside it that its rows come from."""
 
     @property
     def budget_nanos(self) -> int | None:

@@ -10,7 +10,7 @@ from orchestrator.domain.models import shown, suggestion
 from orchestrator.domain.schedule import TermError
 from orchestrator.domain.schedule_terms import TERMS
 from orchestrator.errors import Problem, SpecError
-from orchestrator.spec.files import require_file, require_text
+from orchestrator.spec.files import Source, require_file, require_text
 from orchestrator.spec.yaml_tree import Entries, Node, Scalar, is_null, read_tree
 
 _BEGIN = "Begin with `schedules:` and write one name below it for each."
@@ -40,8 +40,9 @@ def read_schedules(path: Path) -> tuple[list[Entry], list[Problem]]:
     """The schedules of a file and what is wrong with its shape. Raises SpecError as a spec does."""
     if require_file(path) == 0:
         raise SpecError(f"{path} is empty", mend=_BEGIN, code="empty")
-    require_text(path)
-    root, twice = read_tree(path)
+    source = Source(str(path), path)
+    require_text(source)
+    root, twice = read_tree(source)
     file = str(path)
     problems = list(twice)
     entries: list[Entry] = []

@@ -110,9 +110,10 @@ class _Reading:
 
     def head(self) -> YamlHead:
         self._report_unknown()
-        header = SpecHeader(self._name(), self._model(), self._budget(), self._retries())
-        more = MoreKeys(self._entries, self._report)
         rows, row_id = self._scalar("rows"), self._scalar("id")
+        table = None if rows is None else rows.text
+        header = SpecHeader(self._name(), self._model(), self._budget(), self._retries(), table)
+        more = MoreKeys(self._entries, self._report)
         if row_id is not None and rows is None:
             mend = "Write it in each of items, or name a table of rows."
             self._report(row_id, "id", row_id.text, "is one id for many rows", mend)
