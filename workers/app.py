@@ -20,9 +20,9 @@ def _make() -> Celery:
     try:
         settings = load_settings()
         places.create_data_dir(settings.data_dir)
-        password = flower.protect(sys.argv, os.environ, settings.data_dir)
-        if password is not None:
-            print(f"Flower: log in as admin:{password}; FLOWER_BASIC_AUTH sets another", flush=True)
+        login = flower.protect(sys.argv, os.environ, settings)
+        if login is not None:
+            print(f"Flower: log in as {login}; FLOWER_BASIC_AUTH sets another", flush=True)
         made = Celery("workers", include=["workers.tasks"])
         made.conf.update(configuration(settings))
         # One exchange a queue: bound to a shared one, each message would reach all of them.

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import MutableMapping, Sequence
-from pathlib import Path
+
+from orchestrator.settings import Settings
 
 COLUMNS = "name,uuid,state,args,kwargs,result,received,runtime,worker"
 
 
 def protect(
-    arguments: Sequence[str], environment: MutableMapping[str, str], data_dir: Path
+    arguments: Sequence[str], environment: MutableMapping[str, str], settings: Settings
 ) -> str | None:
-    """Give Flower what it was not told: loopback, a password, a memory; returns a new password.
+    """Give Flower what it was not told: address, log-in, a memory; returns a log-in made up here.
 
     Options on the command line and variables that are set already win.
     """
@@ -28,12 +29,14 @@ def protect(
         return True
 
     default("address", "127.0.0.1")
+    default("port", str(settings.flower_port))
     default("tasks_columns", COLUMNS)
     if default("persistent", "true"):
-        default("db", str(data_dir / "flower.db"))
+        default("db", str(settings.data_dir / "flower.db"))
         default("state_save_interval", "60000")
     elsewhere = {"auth", "auth_provider"} & given or environment.get("FLOWER_AUTH")
-    password = secrets.token_urlsafe(12)
-    if elsewhere or not default("basic_auth", f"admin:{password}"):
+    told = settings.flower_basic_auth
+    login = told.get_secret_value() if told else f"admin:{secrets.token_urlsafe(12)}"
+    if elsewhere or not default("basic_auth", login) or told:
         return None
-    return password
+    return login

@@ -58,11 +58,13 @@ def results(
     """Print every item with its state, URLs, cost and, where it failed, why."""
     from orchestrator.cli.finding import find_batch
     from orchestrator.cli.output import on_terminal, plural, say
+    from orchestrator.errors import UsageError
     from orchestrator.runtime import open_runtime
     from orchestrator.store import views
 
     runtime = open_runtime(create=False)
     found = find_batch(runtime.context, batch)
+    chosen_form = form is not None or json
     chosen = form or (Format.JSON if json else None)
     if chosen is None:
         chosen = Format.TABLE if on_terminal() and output is None else Format.CSV
@@ -76,6 +78,11 @@ def results(
 
     choice = _choice(where or [], failed=failed)
     if html is not None:
+        if output is not None or columns is not None or chosen_form:
+            raise UsageError(
+                "--html writes a page: it takes no --output, --format, --columns or --json",
+                mend="Leave them out, or give two commands.",
+            )
         _write_page(runtime, found, choice, html)
         return 0
     shown = _shown(columns, found.columns)

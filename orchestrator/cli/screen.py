@@ -14,6 +14,7 @@ from rich.text import Text
 from orchestrator.cli.output import dollars, plural
 from orchestrator.domain.batch import BatchState
 from orchestrator.domain.identity import from_content
+from orchestrator.domain.results import prompt_of
 from orchestrator.domain.states import State
 from orchestrator.services.status import BatchStatus, span
 from orchestrator.store.views import Result
@@ -186,6 +187,6 @@ def _result_head(one: Result) -> tuple[str, str, str, str]:
     cost = one.actual_nanos if one.actual_nanos is not None else one.assumed_nanos
     what = one.row_key
     if from_content(what):
-        prompt = " ".join(one.source.get("prompt", what).split())
+        prompt = " ".join((prompt_of(one.source) or what).split())
         what = prompt if cell_len(prompt) <= _EXCERPT else set_cell_size(prompt, _EXCERPT - 1) + "…"
     return str(one.position), what, str(one.state), "" if cost is None else dollars(cost)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 COLUMNS = (
     "position",
     "row_key",
@@ -19,3 +21,9 @@ COLUMNS = (
     "error_code",
     "error_message",
 )
+
+
+def prompt_of(source: Mapping[str, str]) -> str:
+    """The prompt of a row as the person wrote it, however they spelt the column's name; or ""."""
+    found = (value for name, value in source.items() if name.strip().casefold() == "prompt")
+    return next(found, "")

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from orchestrator.domain.money import to_usd
+from orchestrator.domain.results import prompt_of
 from orchestrator.domain.states import TERMINAL, State
 from orchestrator.services.status import BatchStatus
 from orchestrator.store.views import Result
@@ -85,6 +86,7 @@ def _row(now: BatchStatus, result: Result, folder: Path) -> dict[str, object]:
         "reason": result.error_message or result.error_code or "",
         "mend": now.failure_mend(result.error_code or result.state) if failed else "",
         "cost": _usd(sum(costs)) if costs else "",
+        "prompt": prompt_of(result.source),
         "inputs": result.source,
         "video": next(iter(links), ""),
         "links": links,

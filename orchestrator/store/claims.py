@@ -12,6 +12,7 @@ from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain import budget
 from orchestrator.domain.batch import Stop, Wanted
+from orchestrator.domain.results import prompt_of
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import CLOCKS_APART, Policy, Submission, claim, key_trusted
 from orchestrator.store import batches, history, lives
@@ -138,7 +139,7 @@ def next_items(
 def excerpt(tx: Tx, item_id: int, length: int) -> str:
     """The first letters of an item's prompt, on one line."""
     source = tx.conn.execute(select(t.items.c.source).where(t.items.c.id == item_id)).scalar_one()
-    return " ".join(json.loads(source).get("prompt", "").split())[:length]
+    return " ".join(prompt_of(json.loads(source)).split())[:length]
 
 
 def reserve(tx: Tx, chunk: Chunk, *, until: int) -> None:

@@ -33,14 +33,15 @@ def here(tmp_path_factory: pytest.TempPathFactory, provider: Sandbox) -> Install
     made = Installation(tmp_path_factory.mktemp("here"), provider.base_url)
     provider.faults({"on": "submit", "kind": "reject_422", "match": "a storm"})
     rows = [
-        ["id", "prompt", "size", "scene"],
+        ["id", "Prompt", "size"],
         ["kite", "A red kite over a green hill", "16:9"],
         ["rain", "A silver car in neon rain", "9:16"],
         ["storm", "a storm that is refused", "1:1"],
         ["odd", HOSTILE, "16:9"],
     ]
-    spec = made.write("look.csv", [row[:3] for row in rows])
+    spec = made.write("look.csv", rows)
     assert made.call("run", spec, "--download", "site/videos").returncode == 1
+    assert made.call("results", "look", "--html", "site", "-o", "other.csv").returncode == 2
     done = made.call("results", "look", "--html", "site")
     assert done.returncode == 0, done.stderr
     return made
