@@ -61,6 +61,9 @@ def test_the_wheel_runs_a_batch_from_another_directory(bin_dir: Path, tmp_path: 
         last = json.loads(done.stdout.splitlines()[-1])
         assert last["counts"]["succeeded"] == 2
         assert last["cost"]["actual"] == "0.0828"
+        page = [command, "results", "away", "--html", "site"]
+        subprocess.run(page, cwd=tmp_path, env=env, check=True, capture_output=True)
+        assert "away@default" in (tmp_path / "site" / "index.html").read_text()
     finally:
         provider.send_signal(signal.SIGTERM)
         provider.wait(10)
