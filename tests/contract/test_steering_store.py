@@ -196,7 +196,7 @@ def test_a_person_s_wish_is_in_the_history(shelf: Shelf) -> None:
     shelf.publish("a")
     with shelf.store.write() as tx:
         steering.want(tx, shelf.batch_id, Wanted.PAUSED, actor="me", detail="lunch")
-        lines = tx.conn.execute(t.history.select()).all()
+        lines = tx.conn.execute(t.history.select().order_by(t.history.c.id)).all()
     assert [(line.event, line.actor, line.detail) for line in lines][-1] == (
         "wanted paused",
         "me",
