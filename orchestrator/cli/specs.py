@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -93,6 +94,12 @@ def plan(
     delimiter: Delimiter = None,
     keep: Keep = None,
     rejects: Rejects = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE.plan", help="Save the plan, to be submitted as it is."
+        ),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Show what submitting a spec would send and cost; sends nothing."""
@@ -100,7 +107,7 @@ def plan(
     from orchestrator.cli.output import print_json
     from orchestrator.errors import ConfigError
     from orchestrator.runtime import open_runtime
-    from orchestrator.services import planning
+    from orchestrator.services import planning, saved_plan
 
     how = read_how(encoding, delimiter, keep)
     try:
@@ -111,14 +118,19 @@ def plan(
         context = None
     else:
         context = runtime.context
+    nanos = read_budget(budget)
+    if output is not None:
+        saved_plan.check_name(output)
     with rejecting.rejects(rejects, spec):
-        made = planning.plan(
-            context, spec, name=name, label=label, budget_nanos=read_budget(budget), how=how
-        )
+        made = planning.plan(context, spec, name=name, label=label, budget_nanos=nanos, how=how)
+    if output is not None:
+        saved_plan.save(made, spec, output, budget_nanos=nanos, how=how)
     if json:
         print_json(made.as_json())
     else:
         _print_plan(made)
+        if output is not None:
+            print(f"  saved: orchestrator submit {output}")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.cli.finding import check_name
@@ -18,9 +18,11 @@ from orchestrator.cli.output import (
     say,
 )
 from orchestrator.cli.rejecting import rejects
+from orchestrator.errors import UsageError
 from orchestrator.runtime import Runtime
-from orchestrator.services import intake, status
+from orchestrator.services import intake, saved_plan, status
 from orchestrator.services.intake import Declined, Options, Proposal, Taken
+from orchestrator.services.saved_plan import SavedPlan
 from orchestrator.spec import AS_FOUND, Reading, Spec
 from orchestrator.store import batches
 
@@ -41,6 +43,34 @@ class Wishes:
     resend_changed: bool
     how: Reading = AS_FOUND
     rejects: Path | None = None
+    plan: SavedPlan | None = None
+    """What was planned: submitting does just that, or nothing."""
+
+
+def as_planned(path: Path, wishes: Wishes) -> tuple[Path, Wishes]:
+    """A plan's spec and options in place of the plan; anything else as it is.
+
+    Raises UsageError where an option was typed that the plan has decided, or where the plan no
+    longer holds, SpecError for a file that is no plan.
+    """
+    if path.suffix != saved_plan.SUFFIX:
+        return path, wishes
+    typed = (wishes.name, wishes.label, wishes.budget_nanos)
+    if any(value is not None for value in typed) or wishes.how != AS_FOUND:
+        raise UsageError(
+            f"{path} has decided --name, --label, --budget and how the spec is read",
+            mend="Leave these options out, or plan again with them.",
+        )
+    plan = saved_plan.read(path)
+    decided = replace(
+        wishes,
+        name=plan.name,
+        label=plan.label,
+        budget_nanos=plan.budget_nanos,
+        how=plan.how,
+        plan=plan,
+    )
+    return Path(plan.spec), decided
 
 
 def take(
@@ -51,6 +81,7 @@ def take(
     `starts`: this command starts the processes that send, so whatever keeps them from sending is
     said before anything is recorded, and so is what else they will send.
     """
+    path, wishes = as_planned(path, wishes)
     _say_where(runtime)
 
     def options(spec: Spec) -> Options:
@@ -73,6 +104,8 @@ def take(
         )
 
     def confirm(proposal: Proposal) -> bool:
+        if wishes.plan is not None:
+            wishes.plan.refuse_changed(proposal)
         for note in proposal.notes:
             say(f"note: {note}")
         if proposal.difference.to_send == 0:

@@ -1,0 +1,76 @@
+"""plan -o and submit: what was looked at is what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.installation import Installation
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Installation:
+    made = Installation(tmp_path, "http://127.0.0.1:9/api/v1")
+    made.write("launch.csv", [["id", "prompt"], ["a", "a kite"], ["b", "a boat"]])
+    assert made.call("submit", "launch.csv").returncode == 0
+    made.write("launch.csv", [["id", "prompt"], ["a", "a kite"], ["b", "a ship"], ["c", "a car"]])
+    planned = made.call("plan", "launch.csv", "-o", "launch.plan", "--budget", "3")
+    assert planned.returncode == 0, planned.stderr
+    return made
+
+
+def test_a_plan_that_holds_is_done(here: Installation) -> None:
+    done = here.call("submit", "launch.plan", "--json")
+    assert done.returncode == 0, done.stderr
+    status = here.status("launch")
+    assert status["total"] == 3
+    assert status["cost"]["budget"] == "3"  # type: ignore[index]
+    again = here.call("submit", "launch.plan")
+    assert again.returncode == 2, "it has been done: nothing is new any more"
+
+
+def edit(here: Installation) -> None:
+    with (here.folder / "launch.csv").open("a") as file:
+        file.write("d,a plane\n")
+
+
+def submit_another(here: Installation) -> None:
+    assert here.call("submit", "launch.csv").returncode == 0
+
+
+def remove(here: Installation) -> None:
+    (here.folder / "launch.csv").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(edit, "the file"), (submit_another, "new 1, now 0"), (remove, "cannot be read")],
+)
+def test_a_plan_that_no_longer_holds_is_refused(
+    here: Installation, change: Callable[[Installation], None], said: str
+) -> None:
+    change(here)
+    before = here.status("launch")
+    refused = here.call("submit", "launch.plan")
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert here.status("launch") == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["submit", "launch.plan", "--label", "x"],
+        ["submit", "broken.plan"],
+        ["submit", "absent.plan"],
+        ["plan", "launch.csv", "-o", "launch.txt"],
+        ["plan", "launch.csv", "-o", "no/such/folder.plan"],
+    ],
+)
+def test_what_is_no_plan_or_no_place_for_one(here: Installation, arguments: list[str]) -> None:
+    (here.folder / "broken.plan").write_text('{"version": 1}')
+    done = here.call(*arguments)
+    assert done.returncode == 2, done.stdout
+    assert "Traceback" not in done.stderr
