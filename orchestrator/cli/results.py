@@ -49,6 +49,12 @@ def results(
     columns: Annotated[
         str | None, typer.Option("--columns", metavar="A,B", help="Only these columns.")
     ] = None,
+    spreadsheet_safe: Annotated[
+        bool,
+        typer.Option(
+            "--spreadsheet-safe", help="CSV in which no cell is taken for a formula (' before it)."
+        ),
+    ] = False,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="DIR", help="Write a page to look at: DIR/index.html."),
@@ -86,9 +92,11 @@ def results(
         _write_page(runtime, found, choice, html)
         return 0
     shown = _shown(columns, found.columns)
+    if spreadsheet_safe and chosen is not Format.CSV:
+        raise UsageError("--spreadsheet-safe is for CSV", mend="Add --format csv, or leave it out.")
     with runtime.context.store.read() as tx, _target(output) as target:
         rows = counted(views.results(tx, found.id, choice))
-        _write(rows, chosen, found.columns, shown, target)
+        _write(rows, chosen, found.columns, shown, target, safe=spreadsheet_safe)
     if output is not None:
         say(f"wrote {plural(written, 'row')} to {output}")
     return 0
@@ -145,13 +153,15 @@ def _write(
     own: Sequence[str],
     columns: Sequence[str],
     target: IO[str],
+    *,
+    safe: bool,
 ) -> None:
     import csv
     import json
 
     from orchestrator.cli import screen
     from orchestrator.cli.output import show
-    from orchestrator.cli.rows import as_cells, as_json
+    from orchestrator.cli.rows import as_cells, as_json, no_formula
 
     def shape(row: Result) -> str:
         whole = as_json(row, own)
@@ -162,8 +172,9 @@ def _write(
             show(*screen.results_lines(list(rows)))
         case Format.CSV:
             writer = csv.writer(target, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(as_cells(row, own, columns) for row in rows)
+            write = no_formula if safe else str
+            writer.writerow(map(write, columns))
+            writer.writerows(map(write, as_cells(row, own, columns)) for row in rows)
         case Format.JSONL:
             for row in rows:
                 target.write(shape(row) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from orchestrator.domain.money import to_usd_or_none
@@ -41,3 +42,16 @@ def as_cells(result: Result, own_columns: Sequence[str], columns: Sequence[str])
 
 def header(own_columns: Sequence[str]) -> list[str]:
     return [*COLUMNS, *(name for name in own_columns if name not in COLUMNS)]
+
+
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")
+
+
+def no_formula(cell: str) -> str:
+    """A cell that a spreadsheet shows as it is: what it would compute gets an apostrophe before it.
+
+    After the advice of OWASP on CSV injection; numbers stay numbers.
+    """
+    if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} and not _NUMBER.fullmatch(cell):
+        return f"'{cell}"
+    return cell
