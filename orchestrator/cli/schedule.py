@@ -108,7 +108,7 @@ def add(
 @app.command("list", epilog="Example: orchestrator schedule list --json")
 def list_all(json: Json = False) -> int:
     """Every schedule, its next time and its last run."""
-    from orchestrator.cli.output import console, print_json
+    from orchestrator.cli.output import print_json, show
     from orchestrator.cli.schedule_screen import table
     from orchestrator.runtime import open_runtime
     from orchestrator.services import schedule_views
@@ -117,7 +117,7 @@ def list_all(json: Json = False) -> int:
     if json:
         print_json([one.as_json() for one in found])
     elif found:
-        console().print(table(found))
+        show(table(found))
     else:
         print("no schedules yet: `orchestrator schedule add NAME SPEC --cron …` makes one")
     return 0

@@ -38,7 +38,7 @@ def local(at: int, schedule: Schedule) -> str:
 
 
 def table(found: Sequence[Sighting]) -> Table:
-    made = Table(box=None, header_style="bold")
+    made = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("schedule", "when", "zone", "next", "last run", "missed"):
         made.add_column(column)
     for one in found:

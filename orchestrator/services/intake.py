@@ -158,7 +158,8 @@ def _open_batch(context: Context, chosen: Options, token: str) -> Batch:
             if batch is not None:
                 batch = _at_home(tx, context, batch)
                 _refuse_cancelled(batch, chosen)
-                refuse_spent_budget(batch, chosen.budget_nanos)
+                if chosen.budget_nanos != batch.budget_nanos:
+                    refuse_spent_budget(batch, chosen.budget_nanos)
                 if intake.lock(tx, batch.id, token):
                     intake.sweep(tx, batch.id)
                     return batch
