@@ -12,7 +12,6 @@ from orchestrator.services import (
     notifying,
     overview,
     polling,
-    recurrence,
     rescue,
     submission,
 )
@@ -83,6 +82,9 @@ def notify_tick() -> int:
 
 @app.task(name="workers.schedule", send_events=False)
 def schedule_tick() -> int:
+    # It reads specs, with all that takes to import: nothing the processes that buy should wait for.
+    from orchestrator.services import recurrence
+
     return recurrence.run_once(current().context).made
 
 
