@@ -28,7 +28,7 @@ run: $(READY) ## Run a spec: make run SPEC=my.csv
 	$(BIN)/orchestrator run $(SPEC)
 
 test: $(READY) ## Run every test (the fast ones on each CPython that is here)
-	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 	@for python in $(OTHER_PYTHONS); do $(MAKE) --no-print-directory fast OTHER=$$python || exit 1; done
 
 fast: # The fast tests on another CPython, where it is installed
