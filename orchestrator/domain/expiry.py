@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
 
 ASSUMED_LIFETIME_MS = 3_600_000
 """A URL that does not tell is taken for as old as its first sight, and for one hour."""
+_SIGNATURES = {"x-amz-signature", "x-goog-signature", "signature", "sig"}
 _MOMENTS = ("expires", "expire", "exp", "expiry", "se", "e")
 """Parameters with seconds since 1970, or (`se`, of shared access signatures) an ISO 8601 time."""
 
@@ -17,7 +19,27 @@ def url_expiry(url: str, seen_at: int) -> int:
     Understands what signed URLs of the common object stores and content networks carry:
     `X-Amz-Date` with `X-Amz-Expires`, `X-Goog-Date` with `X-Goog-Expires`, `Expires`, `se`.
     """
-    given = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
+    moment = _stated(_parameters(url))
+    return seen_at + ASSUMED_LIFETIME_MS if moment is None else moment
+
+
+def signed_until(url: str) -> str | None:
+    """How long a URL that looks temporary lasts, in words; None for one that does not.
+
+    Raises ValueError for what is no URL.
+    """
+    given = _parameters(url)
+    moment = _stated(given)
+    if moment is not None:
+        return f"until {datetime.fromtimestamp(moment / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    return "it is signed" if given.keys() & _SIGNATURES else None
+
+
+def _parameters(url: str) -> dict[str, str]:
+    return {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
+
+
+def _stated(given: Mapping[str, str]) -> int | None:
     for vendor in ("amz", "goog"):
         signed, lasts = given.get(f"x-{vendor}-date"), given.get(f"x-{vendor}-expires", "")
         moment = _moment(signed) if signed else None
@@ -27,7 +49,7 @@ def url_expiry(url: str, seen_at: int) -> int:
         moment = _moment(given.get(name, ""))
         if moment is not None:
             return moment
-    return seen_at + ASSUMED_LIFETIME_MS
+    return None
 
 
 def _moment(text: str) -> int | None:

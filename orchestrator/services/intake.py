@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -36,6 +35,7 @@ from orchestrator.store.intake import Difference, Staged
 _Entry: TypeAlias = SpecRow | Problem | Note
 GROUP = 1000
 """Rows per staging transaction: short enough that a running batch beside it keeps recording."""
+GROUP_CHARS = 16_000_000
 LOCK_WAIT_SECONDS = 60
 BUSY = "busy"
 
@@ -269,7 +269,7 @@ def _stage(
     problems: list[Problem] = []
     notes: list[Note] = []
     rows = 0
-    for group in _grouped(spec.rows()):
+    for group in grouped(spec.rows()):
         good = [entry for entry in group if isinstance(entry, SpecRow)]
         problems += [entry for entry in group if isinstance(entry, Problem)]
         notes += [entry for entry in group if isinstance(entry, Note)]
@@ -311,9 +311,17 @@ def _keep_lock(tx: Tx, batch: Batch, token: str) -> None:
         )
 
 
-def _grouped(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
-    iterator = iter(entries)
-    while group := list(islice(iterator, GROUP)):
+def grouped(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
+    """Groups of at most GROUP entries and about GROUP_CHARS of input: images are large."""
+    group: list[_Entry] = []
+    chars = 0
+    for entry in entries:
+        group.append(entry)
+        chars += len(entry.input_json) if isinstance(entry, SpecRow) else 0
+        if len(group) == GROUP or chars > GROUP_CHARS:
+            yield group
+            group, chars = [], 0
+    if group:
         yield group
 
 

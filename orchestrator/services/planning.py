@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from orchestrator.domain.money import to_usd, to_usd_or_none
 from orchestrator.domain.states import State
 from orchestrator.errors import Problem
 from orchestrator.services.context import Context
-from orchestrator.services.intake import GROUP, default_options, too_many_problems
+from orchestrator.services.intake import default_options, grouped, too_many_problems
 from orchestrator.services.pricing import Estimate, estimate
-from orchestrator.spec import AS_FOUND, Note, Reading, Spec, SpecRow, open_spec
+from orchestrator.spec import AS_FOUND, Note, Reading, SpecRow, open_spec
 from orchestrator.store import batches, intake, prices, views
 from orchestrator.store.batches import Batch
 
@@ -50,6 +48,7 @@ class Plan:
                 "known": self.cost.known,
             },
             "budget_left": to_usd_or_none(self.budget_left),
+            "notes": [str(note) for note in self.notes],
         }
 
 
@@ -86,7 +85,7 @@ def plan(
     chosen_name, chosen_label = default_options(path, spec, name, label)
     batch, book, known_rows = _known(context, chosen_name, chosen_label)
     tally = _Tally()
-    for group in _groups(spec):
+    for group in grouped(spec.rows()):
         _count(context, batch, tally, group)
     if tally.problems:
         raise too_many_problems(path, tally.problems)
@@ -124,12 +123,6 @@ def _known(
             counts = views.counts(tx, batch.id)
             rows = sum(counts.values()) - counts[State.WITHDRAWN]
         return batch, prices.known(tx, context.provider), rows
-
-
-def _groups(spec: Spec) -> Iterator[list[SpecRow | Problem | Note]]:
-    entries = iter(spec.rows())
-    while group := list(islice(entries, GROUP)):
-        yield group
 
 
 def _count(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.services.intake import Proposal
 from orchestrator.services.planning import Plan
-from orchestrator.spec import STANDARD_INPUT, Reading
+from orchestrator.spec import STANDARD_INPUT, Note, Reading
 
 SUFFIX = ".plan"
 VERSION = 1
@@ -38,6 +38,7 @@ class SavedPlan:
     encoding: str | None
     delimiter: str | None
     keep: list[str]
+    notes: str = ""
 
     @property
     def how(self) -> Reading:
@@ -53,6 +54,8 @@ class SavedPlan:
         ]
         if not differences and (self.low, self.high) != (proposal.cost.low, proposal.cost.high):
             differences = ["a price"]
+        if not differences and self.notes not in ("", _told(proposal.notes)):
+            differences = ["an image that the spec names"]
         if differences:
             raise _outdated("; ".join(differences))
 
@@ -100,6 +103,7 @@ def save(plan: Plan, spec: Path, target: Path, *, budget_nanos: int | None, how:
         encoding=how.encoding,
         delimiter=how.delimiter,
         keep=sorted(how.keep),
+        notes=_told(plan.notes),
     )
     text = json.dumps({"version": VERSION, **asdict(saved)}, indent=2, ensure_ascii=False)
     try:
@@ -128,6 +132,12 @@ def read(path: Path) -> SavedPlan:
     if _digest(Path(plan.spec)) != plan.sha256:
         raise _outdated(f"the file {plan.spec}")
     return plan
+
+
+def _told(notes: Sequence[Note]) -> str:
+    """What was noted stands for what lies beside the spec: a note names an image's SHA-256."""
+    lines = [f"{note.line}:{note.column} {note.message}\n" for note in notes]
+    return hashlib.sha256("".join(lines).encode("utf-8", "replace")).hexdigest()
 
 
 def _digest(spec: Path) -> str:

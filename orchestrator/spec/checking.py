@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from orchestrator.domain.identity import (
     Json,
@@ -15,6 +16,7 @@ from orchestrator.domain.models import (
     DEFAULT_MODEL,
     InputError,
     InputField,
+    Kind,
     NormalInput,
     UnknownModelError,
     VideoModel,
@@ -25,6 +27,9 @@ from orchestrator.errors import Problem
 from orchestrator.spec.cells import CellError, Noted, read_cell
 from orchestrator.spec.entries import Checked, Draft, Note, SpecRow
 from orchestrator.spec.ids import check_id
+from orchestrator.spec.local_images import LocalImages
+
+_IMAGES = (Kind.IMAGE, Kind.IMAGES)
 
 
 class RowChecker:
@@ -42,6 +47,7 @@ class RowChecker:
         unwritable: frozenset[str] = frozenset(),
     ) -> None:
         self._file = file
+        self._images = LocalImages(Path() if file == "-" else Path(file).parent)
         self._decimal_comma = decimal_comma
         self._unwritable = unwritable
         self._position = -1
@@ -164,8 +170,42 @@ class RowChecker:
                 )
                 value = value.value
             values[name] = value
+        self._take_images(draft, fields, values, problems, notes)
         _refuse_blank(values)
         return values
+
+    def _take_images(
+        self,
+        draft: Draft,
+        fields: Mapping[str, InputField],
+        values: dict[str, Json],
+        problems: list[Problem],
+        notes: list[Note],
+    ) -> None:
+        """Images named by a path are put in their place; what cannot be had is a problem."""
+        for name in [name for name in values if name in fields and fields[name].kind in _IMAGES]:
+            value = values[name]
+            several = isinstance(value, list | tuple)
+            taken: list[Json] = []
+            for reference in value if isinstance(value, list | tuple) else [value]:
+                if not isinstance(reference, str):
+                    taken.append(reference)
+                    continue
+                try:
+                    image, note = self._images.resolve(reference)
+                except CellError as error:
+                    problems.append(
+                        self._problem(draft, name, reference, error.message, error.mend)
+                    )
+                    values.pop(name, None)
+                    continue
+                taken.append(image)
+                if note is not None:
+                    place = draft.place(name)
+                    file = place.file or self._file
+                    notes.append(Note(file, place.line, place.column, name, shown(reference), note))
+            if name in values:
+                values[name] = taken if several else taken[0]
 
     def _fields_of(self, model: VideoModel) -> Mapping[str, InputField]:
         fields = self._fields.get(model.slug)

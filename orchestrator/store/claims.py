@@ -15,7 +15,7 @@ from orchestrator.domain.batch import Stop, Wanted
 from orchestrator.domain.results import prompt_of
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import CLOCKS_APART, Policy, Submission, claim, key_trusted
-from orchestrator.store import batches, history, lives
+from orchestrator.store import batches, history, inputs, lives
 from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
@@ -181,16 +181,18 @@ def in_flight(tx: Tx) -> int:
 def candidates(tx: Tx, item_ids: Sequence[int]) -> list[Candidate]:
     """What is still claimable of a chunk, locked, in the batch's order."""
     query = (
-        select(*_ITEM, t.inputs.c.input_json)
+        select(*_ITEM, t.inputs.c.input_json, t.inputs.c.image)
         .join(t.inputs, t.inputs.c.digest == t.items.c.digest)
         .where(t.items.c.id.in_(item_ids), _CLAIMABLE, _PUBLISHED)
         .order_by(t.items.c.position)
     )
     if tx.locks_rows:
         query = query.with_for_update(of=t.items, skip_locked=True)
+    found = [dict(row) for row in tx.conn.execute(query).mappings()]
+    wholes = inputs.whole(tx, [(row["input_json"], row.pop("image")) for row in found])
     return [
-        Candidate(**(dict(row._mapping) | {"state": State(row.state)}))  # noqa: SLF001
-        for row in tx.conn.execute(query)
+        Candidate(**(row | {"state": State(row["state"]), "input_json": input_json}))
+        for row, input_json in zip(found, wholes, strict=True)
     ]
 
 

@@ -21,10 +21,11 @@ from sqlalchemy import (
 from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import State
-from orchestrator.store import history
+from orchestrator.store import history, inputs
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx, insert_ignoring
+from orchestrator.store.engine import Tx
 from orchestrator.store.history import Entry
+from orchestrator.store.inputs import NewInput
 
 STAGING, PUBLISHED = "staging", "published"
 LOCK_MS = 30_000
@@ -137,7 +138,7 @@ def stage(
     present = known(tx, batch_id, [row.row_key for row in rows]) if compare else {}
     new = [row for row in rows if (row.row_key, row.digest) not in present]
     if new:
-        tx.conn.execute(insert_ignoring(tx, t.inputs), [_input(row) for row in new])
+        inputs.keep(tx, [NewInput(row.digest, row.model, row.input_json) for row in new])
         tx.conn.execute(
             insert(t.items),
             [
@@ -163,10 +164,6 @@ def stage(
             ],
         )
     return len(new)
-
-
-def _input(row: Staged) -> dict[str, object]:
-    return {"digest": row.digest, "model": row.model, "input_json": row.input_json}
 
 
 def _item(

@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from orchestrator.domain.recovery import Told
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import Submission
-from orchestrator.store import batches, history, lives
+from orchestrator.store import batches, history, inputs, lives
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Tx
 from orchestrator.store.history import Entry
@@ -129,8 +129,12 @@ class Unsent:
 def unsent_items(tx: Tx, batch_id: int, after: int, limit: int) -> list[Unsent]:
     """By position: what may have been sent without a trace."""
     c = t.items.c
+    i = t.inputs.c
     query = (
-        select(c.id, c.position, c.row_key, c.digest, c.model, c.price_class, t.inputs.c.input_json)
+        select(
+            *(c.id.label("item_id"), c.position, c.row_key, c.digest, c.model, c.price_class),
+            *(i.input_json, i.image),
+        )
         .join(t.inputs, t.inputs.c.digest == c.digest)
         .where(
             c.batch_id == batch_id,
@@ -141,7 +145,11 @@ def unsent_items(tx: Tx, batch_id: int, after: int, limit: int) -> list[Unsent]:
         .order_by(c.position)
         .limit(limit)
     )
-    return [Unsent(*row) for row in tx.conn.execute(query)]
+    found = [dict(row) for row in tx.conn.execute(query).mappings()]
+    wholes = inputs.whole(tx, [(row["input_json"], row.pop("image")) for row in found])
+    return [
+        Unsent(**(row | {"input_json": whole})) for row, whole in zip(found, wholes, strict=True)
+    ]
 
 
 def register_journal(tx: Tx, name: str, host: str) -> None:

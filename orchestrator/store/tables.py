@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "0004"
+SCHEMA = "0006"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -122,6 +122,17 @@ class Input(SQLModel, table=True):
     digest: str = Field(sa_column=Column(Text, primary_key=True))
     model: str = _text()
     input_json: str = _text()
+    image: str | None = _text(null=True)
+    """The image that `input_json` has a reference to, by its SHA-256."""
+
+
+class Image(SQLModel, table=True):
+    """An image that inputs were given, stored once by its SHA-256."""
+
+    __tablename__ = "images"
+
+    sha256: str = Field(sa_column=Column(Text, primary_key=True))
+    content: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
 class Item(SQLModel, table=True):
@@ -439,6 +450,7 @@ METADATA: MetaData = SQLModel.metadata
 batches = _table(Batch)
 revisions = _table(Revision)
 inputs = _table(Input)
+images = _table(Image)
 items = _table(Item)
 submissions = _table(Submission)
 outputs = _table(Output)
