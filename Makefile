@@ -34,7 +34,8 @@ test: $(READY) ## Run every test (the fast ones on each CPython that is here)
 fast: # The fast tests on another CPython, where it is installed
 	@found=$$(sh .ci/find-python $(OTHER)) || exit 0; \
 	test -x $(VENV)-$(OTHER)/.ready || { $$found -m venv $(VENV)-$(OTHER) \
-	  && $(VENV)-$(OTHER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
+	  && { $(BIN)/uv pip install --quiet --python $(VENV)-$(OTHER)/bin/python --require-hashes -r requirements.lock 2>/dev/null \
+	    || $(VENV)-$(OTHER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; } \
 	  && $(VENV)-$(OTHER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
 	  && touch $(VENV)-$(OTHER)/.ready && chmod +x $(VENV)-$(OTHER)/.ready; }; \
 	echo "== fast tests on $$found" && $(VENV)-$(OTHER)/bin/python -m pytest -q -n 2 tests/unit

@@ -225,7 +225,12 @@ def _print_mends(out: Console, ended: BatchStatus) -> None:
         out.print(f"{ended.batch.title} is {ended.state}. {mend}", style="yellow", markup=False)
 
 
-def up(json: Json = False) -> int:
+def up(
+    flower: Annotated[
+        bool, typer.Option("--flower/--no-flower", help="Start Flower too (default: yes).")
+    ] = True,
+    json: Json = False,
+) -> int:
     """Start broker, worker, beat and Flower; stay until Ctrl-C."""
     from orchestrator.cli import starting
     from orchestrator.cli.output import emit, on_terminal, say
@@ -240,13 +245,14 @@ def up(json: Json = False) -> int:
         starting.check_broker(runtime.settings)
     starting.say_what_else_is_sent(runtime)
     starting.look_at_gates(runtime.context)
-    with connect(runtime.settings, flower=True) as session:
-        flower = session.flower or {}
+    with connect(runtime.settings, flower=flower) as session:
+        shown = session.flower
         if json or not on_terminal():
-            emit("up", pids=session.pids, flower=flower)
+            emit("up", pids=session.pids, flower=shown or {})
         else:
             print(f"workers are running for {runtime.settings.data_dir}")
-            print(f"Flower: {flower.get('url')} (log in as {flower.get('credentials')})")
+            if shown is not None:
+                print(f"Flower: {shown['url']} (log in as {shown['credentials']})")
             print("Ctrl-C stops them after the current chunk")
         try:
             while True:

@@ -99,7 +99,7 @@ def test_up_killed_and_started_again_finishes_without_a_second_charge(
     os.kill(up.pid, signal.SIGKILL)
     up.communicate()
 
-    again = here.start("up")
+    again = here.start("up", "--no-flower")
     watched = here.call("watch", "steady", "--exit-status")
     assert watched.returncode == 0, watched.stdout + watched.stderr
     again.send_signal(signal.SIGINT)

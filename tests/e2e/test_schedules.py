@@ -80,7 +80,7 @@ def test_triggers_beats_and_deaths_make_one_batch_a_minute(
     cron = f"{nominal.minute} {nominal.hour} * * *"
     here.prompts("night.csv", ROWS)
     here.call("schedule", "add", "nightly", "night.csv", "--cron", cron, "--overlap", "allow")
-    up = here.start("up")
+    up = here.start("up", "--no-flower")
     try:
         # The beat, and two people, in one minute.
         make_due(url(here), "nightly", round(nominal.timestamp() * 1000))

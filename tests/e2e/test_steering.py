@@ -48,7 +48,7 @@ def here(running: Installation, provider: Sandbox) -> Installation:
 
 @contextmanager
 def up(here: Installation) -> Iterator[None]:
-    process = here.start("up", "--json")
+    process = here.start("up", "--no-flower", "--json")
     try:
         assert process.stdout is not None
         assert any(line.startswith("{") for line in process.stdout)

@@ -60,7 +60,7 @@ def here(
 
 @contextlib.contextmanager
 def running(here: Installation) -> Iterator[None]:
-    up = here.start("up", "--json")
+    up = here.start("up", "--no-flower", "--json")
     try:
         assert up.stdout is not None
         assert any(line.startswith("{") for line in up.stdout)

@@ -72,7 +72,7 @@ def test_what_forks_never_opens_the_database(here: Installation, provider: Sandb
 
 def test_sigterm_records_the_running_chunk(here: Installation, provider: Sandbox) -> None:
     before = provider.charges
-    up = here.start("up")
+    up = here.start("up", "--no-flower")
     assert here.call("submit", here.prompts("term.csv", 24)).returncode == 0
     until(lambda: provider.charges >= before + 3)
     os.kill(worker_pid(here), signal.SIGTERM)

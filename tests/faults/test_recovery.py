@@ -187,7 +187,7 @@ def test_a_damaged_journal_makes_rows_without_a_trace_be_asked_again(
 def test_recover_is_refused_while_workers_run(here: Installation, provider: Sandbox) -> None:
     here.extra["ORCHESTRATOR_FLOWER_PORT"] = "0"
     spec = here.prompts("busy.csv", 3)
-    up = here.start("up")
+    up = here.start("up", "--no-flower")
     here.call("submit", spec)
     assert here.call("watch", "busy", "--exit-status").returncode == 0
     refused = here.call("recover", spec, "--json")

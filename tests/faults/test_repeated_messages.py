@@ -34,7 +34,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, provider: Sandbox) -> Iterato
     """Its processes run from the first test to the last; each `run` joins them."""
     quick = {"ORCHESTRATOR_REQUEST_TIMEOUT": "10s", "ORCHESTRATOR_FLOWER_PORT": "0"}
     made = Installation(tmp_path_factory.mktemp("here"), provider.base_url, quick)
-    up = made.start("up", "--json")
+    up = made.start("up", "--no-flower", "--json")
     try:
         assert up.stdout is not None
         assert any(line.startswith("{") for line in up.stdout)
