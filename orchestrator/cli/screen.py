@@ -130,9 +130,11 @@ def _money(now: BatchStatus) -> Text:
 
 
 def batches_table(found: Sequence[BatchStatus]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    # Titles are there to be copied: whatever has to shrink, they do not.
+    longest = max((len(one.batch.title) for one in found), default=0)
+    table.add_column("batch", no_wrap=True, min_width=longest)
     for column, justify in (
-        ("batch", "left"),
         ("state", "left"),
         ("done", "right"),
         ("failed", "right"),

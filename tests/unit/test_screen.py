@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from orchestrator.cli.output import put
-from orchestrator.cli.screen import results_lines
+from orchestrator.cli.screen import batches_table, results_lines
 from orchestrator.domain.states import State
 from orchestrator.store.views import Result
 
@@ -50,3 +51,20 @@ def test_a_row_without_an_id_is_told_by_its_prompt() -> None:
     assert "夜の雨" in lines[1]
     assert "~07c" not in lines[1]
     assert "a kite" in lines[2]
+
+
+def test_a_batchs_title_can_be_copied_from_a_narrow_terminal() -> None:
+    title = "nightly@2026-11-23T18:26Z"
+    batch = SimpleNamespace(title=title, budget_nanos=5_000_000_000, held_nanos=0)
+    now = SimpleNamespace(
+        batch=batch,
+        state="finished",
+        done=4,
+        total=4,
+        unsuccessful=0,
+        needs_person=0,
+        cost_nanos=165_600_000,
+    )
+    target = io.StringIO()
+    put(Console(file=target, width=72), [batches_table([now])])  # type: ignore[list-item]
+    assert title in target.getvalue()
