@@ -14,6 +14,7 @@ TICK_SECONDS = {
     "workers.rescue": 2.0,
     "workers.probe": 5.0,
     "workers.progress": 2.0,
+    "workers.learn": 5.0,
     "workers.notify": 5.0,
     "workers.schedule": 5.0,
 }

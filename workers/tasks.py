@@ -9,6 +9,7 @@ from orchestrator.services import (
     dispatch,
     finishing,
     gatekeeping,
+    learning,
     notifying,
     overview,
     polling,
@@ -58,6 +59,11 @@ def finish_tick() -> int:
 @app.task(name="workers.rescue", send_events=False)
 def rescue_tick() -> int:
     return rescue.run_once(current().context).lapsed
+
+
+@app.task(name="workers.learn", send_events=False)
+def learn_tick() -> int:
+    return learning.run_once(current().context)
 
 
 @app.task(name="workers.probe", send_events=False)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from orchestrator.domain import cadence, retry
+from orchestrator.domain.cadence import Plan
 from orchestrator.domain.money import Cost
 from orchestrator.domain.outcome import (
     Accepted,
@@ -29,7 +30,8 @@ from orchestrator.domain.outcome import (
     Task,
     TaskStatus,
 )
-from orchestrator.domain.states import TERMINAL, Event, State, advance
+from orchestrator.domain.sketch import Span
+from orchestrator.domain.states import POLLED, TERMINAL, Event, State, advance
 
 MAX_CONFLICTS = 5
 """409 answers in a row before a person is asked (about a minute of backoff)."""
@@ -72,6 +74,8 @@ class Submission:
     unresolved: bool = False
     first_sent_at: int | None = None
     accepted_at: int | None = None
+    seen_at: int | None = None
+    """When the provider was last asked and had not finished it."""
     due_at: int = 0
     missing_since: int | None = None
     finished_at: int | None = None
@@ -121,6 +125,8 @@ class Policy:
 
     deadline: int
     retention: int
+    plan: Plan | None = None
+    """When tasks of this price class are asked about, where enough of them are known."""
 
     @property
     def trusted(self) -> int:
@@ -195,6 +201,7 @@ def after_submit(  # noqa: PLR0911 one return for each kind of outcome
                 before,
                 unresolved=False,
                 accepted_at=before.accepted_at or now,
+                seen_at=now,
                 task_id=task.task_id,
                 conflicts=0,
                 gated_at=None,
@@ -248,7 +255,8 @@ def after_poll(
     polled = replace(before, polls=before.polls + 1, lapses=0)
     match outcome:
         case Accepted(task):
-            return observe(polled, task, now=now, policy=policy, jitter=jitter)
+            seen = replace(polled, seen_at=now)
+            return observe(seen, task, now=now, policy=policy, jitter=jitter)
         case NotFound():
             return _missing(polled, now=now, policy=policy, jitter=jitter)
         case AskLater(detail, gate, retry_after):
@@ -296,6 +304,15 @@ def observe(before: Submission, task: Task, *, now: int, policy: Policy, jitter:
         videos=task.videos,
         price=task.cost_estimate,
     )
+
+
+def span_of(before: Submission, after: Submission) -> Span | None:
+    """Between which ages the task ended, where a poll found that it had."""
+    begin, end = before.accepted_at, after.finished_at
+    if before.state not in POLLED or after.state not in TERMINAL or begin is None or end is None:
+        return None
+    low = max(0, (before.seen_at or begin) - begin)
+    return Span(low, max(end - begin, low))
 
 
 def _event_of(state: State, task: Task) -> Event | None:
@@ -351,7 +368,7 @@ def _await(before: Submission, *, now: int, policy: Policy, jitter: float) -> Su
     age = now - (before.accepted_at or now)
     if age > policy.deadline:
         return replace(before, needs_person=NeedsPerson.OVERDUE, due_at=now + cadence.SPARSE)
-    return replace(before, due_at=now + cadence.next_poll(age, jitter))
+    return replace(before, due_at=now + cadence.next_poll(age, jitter, policy.plan))
 
 
 def _missing(before: Submission, *, now: int, policy: Policy, jitter: float) -> Decision:

@@ -11,6 +11,7 @@ from orchestrator.journal import JournalWriter
 from orchestrator.limits import RateLimiter
 from orchestrator.provider import ProviderClient
 from orchestrator.services.context import Context
+from orchestrator.services.plans import Plans
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,4 @@ class Desk:
     turn: asyncio.Lock
     """Held while waiting at the limiter: one waits for all, or they would all wake together."""
     breaker: Breaker = field(default_factory=Breaker)
+    plans: Plans = field(default_factory=Plans)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.domain.batch import Stop
+from orchestrator.domain.cadence import Plan
 from orchestrator.domain.money import to_usd_or_none
 from orchestrator.domain.outcome import (
     Accepted,
@@ -25,12 +26,12 @@ from orchestrator.domain.outcome import (
     SubmitOutcome,
 )
 from orchestrator.domain.states import TERMINAL, State
-from orchestrator.domain.submission import Decision, GateOrder, after_poll, after_submit
+from orchestrator.domain.submission import Decision, GateOrder, after_poll, after_submit, span_of
 from orchestrator.errors import ServiceError
 from orchestrator.journal import Outcome, OutcomeKind, Record, Terminal
 from orchestrator.services import gatekeeping
 from orchestrator.services.desk import Desk
-from orchestrator.store import batches, gates, lives, prices, steering
+from orchestrator.store import batches, gates, lives, prices, sketches, steering
 from orchestrator.store.engine import Tx
 from orchestrator.store.lives import Stored
 
@@ -155,8 +156,9 @@ class Recorder:
         desk = self._desk
         now = self._now + round((desk.monotonic() - self._started) * 1000)
         passed = self._last_accepted(group)
+        plans = desk.plans.current(desk.context, desk.monotonic())
         decided = [
-            (stored, self._decide(stored, answer, now, passed), answer)
+            (stored, self._decide(stored, answer, now, passed, plans), answer)
             for stored, answer in ((self._held[key], answer) for key, answer in group)
         ]
         desk.journal.append([record for entry in decided for record in _records(now, *entry)])
@@ -173,8 +175,16 @@ class Recorder:
         with context.store.read() as tx:
             return gates.last_accepted(tx, context.provider, self._desk.account)
 
-    def _decide(self, stored: Stored, answer: Answer, now: int, passed: int | None) -> Decision:
-        policy, jitter = self._desk.context.policy, self._desk.jitter()
+    def _decide(
+        self,
+        stored: Stored,
+        answer: Answer,
+        now: int,
+        passed: int | None,
+        plans: Mapping[str, Plan],
+    ) -> Decision:
+        policy = replace(self._desk.context.policy, plan=plans.get(stored.price_class))
+        jitter = self._desk.jitter()
         match answer:
             case Polled(outcome):
                 return after_poll(stored.life, outcome, now=now, policy=policy, jitter=jitter)
@@ -197,6 +207,8 @@ class Recorder:
             stored.price_class: decision.price for stored, decision, _ in kept if decision.price
         }
         prices.learn(tx, context.provider, learned)
+        ended = [(s.price_class, span_of(s.life, d.after)) for s, d, _ in kept if d.event]
+        sketches.append(tx, context.provider, [(name, span) for name, span in ended if span])
         for stored, decision, _ in kept:
             if decision.stop:
                 batches.stop(

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "0005"
+SCHEMA = "0006"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -208,6 +208,7 @@ class Submission(SQLModel, table=True):
     unresolved: bool = Field(default=False)
     first_sent_at: int | None = _big(null=True)
     accepted_at: int | None = _big(null=True)
+    seen_at: int | None = _big(null=True)
     due_at: int = _big(default=0)
     missing_since: int | None = _big(null=True)
     finished_at: int | None = _big(null=True)
@@ -311,6 +312,32 @@ class Price(SQLModel, table=True):
     nanos: int = _big()
     text: str = _text()
     learned_at: int = _big()
+
+
+class RunTime(SQLModel, table=True):
+    """How long a task ran, as its end was recorded: waits to be folded into its class's sketch."""
+
+    __tablename__ = "run_times"
+    __table_args__ = (Index("run_times_by_provider", "provider", "id"),)
+
+    id: int | None = _id()
+    provider: str = _text()
+    price_class: str = _text()
+    low: int = _big()
+    high: int = _big()
+
+
+class SketchRow(SQLModel, table=True):
+    """What is known of a price class's run times, and when its tasks are asked about."""
+
+    __tablename__ = "sketches"
+
+    provider: str = Field(sa_column=Column(Text, primary_key=True))
+    price_class: str = Field(sa_column=Column(Text, primary_key=True))
+    version: int = _big(default=0)
+    sketch_json: str = _text()
+    plan_json: str = _text()
+    folded_at: int = _big()
 
 
 class History(SQLModel, table=True):
@@ -458,6 +485,8 @@ downloads = _table(Download)
 gates = _table(Gate)
 accounts = _table(Account)
 prices = _table(Price)
+run_times = _table(RunTime)
+sketches = _table(SketchRow)
 history = _table(History)
 chunks = _table(Chunk)
 workers = _table(Worker)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import downloads, intake, purchase
+from tests.benchmarks import cadence, downloads, intake, purchase
 
 
 def main() -> None:
@@ -11,6 +11,8 @@ def main() -> None:
     purchase.report()
     print()
     downloads.report()
+    print()
+    cadence.report()
 
 
 if __name__ == "__main__":
