@@ -59,7 +59,7 @@ def commands(settings: Settings) -> list[Command]:
         _worker(POLL, "poll,ticks", 2, request),
         Command(
             BEAT,
-            _celery("beat", "--loglevel=WARNING", "--pidfile=", "--schedule=beat-schedule"),
+            _run_celery("beat", "--schedule=beat-schedule"),
         ),
     ]
 
@@ -83,21 +83,18 @@ def _broker(settings: Settings) -> Command:
     return Command(BROKER, tuple(argv))
 
 
-def _celery(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "celery", "-A", "workers", *arguments)
+def _run_celery(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "workers.run_celery", *arguments)
 
 
 def _worker(name: str, queues: str, processes: int, request_seconds: float) -> Command:
     return Command(
         name,
-        _celery(
+        _run_celery(
             "worker",
             f"--queues={queues}",
             f"--concurrency={processes}",
             f"--hostname={name}@%h",
-            "--loglevel=WARNING",
-            "--without-mingle",
-            "--without-gossip",
         ),
         grace_seconds=request_seconds + 15.0,
     )
@@ -108,8 +105,9 @@ def flower(settings: Settings, *, port: int, credentials: str) -> Command:
     columns = "name,uuid,state,args,kwargs,result,received,runtime,worker"
     return Command(
         FLOWER,
-        _celery(
-            "flower",
+        (
+            sys.executable,
+            *("-m", "celery", "-A", "workers", "flower"),
             "--address=127.0.0.1",
             f"--port={port}",
             f"--tasks_columns={columns}",
