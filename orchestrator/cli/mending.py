@@ -17,6 +17,7 @@ from orchestrator.cli.options import (
     Keep,
     Label,
     Name,
+    SkipInvalid,
     SpecPath,
     Yes,
 )
@@ -67,6 +68,7 @@ def recover(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     keep: Keep = None,
+    skip_invalid: SkipInvalid = False,
     json: Json = False,
 ) -> int:
     """Rebuild a batch that the database lost, from spec and journal; buys nothing."""
@@ -75,7 +77,7 @@ def recover(
     from orchestrator.runtime import open_runtime
     from orchestrator.services import recovery
 
-    how = read_how(encoding, delimiter, keep)
+    how = read_how(encoding, delimiter, keep, skip_invalid=skip_invalid)
     runtime = open_runtime()
     report = recovery.recover(
         runtime.context,

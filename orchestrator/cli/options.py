@@ -68,6 +68,10 @@ Rejects = Annotated[
     Path | None,
     typer.Option("--rejects", metavar="FILE", help="Write every problem there: CSV, or .jsonl."),
 ]
+SkipInvalid = Annotated[
+    bool,
+    typer.Option("--skip-invalid", help="Take the good rows; bad ones become results `invalid`."),
+]
 Budget = Annotated[
     str | None, typer.Option("--budget", metavar="USD", help="Send no row that could pass this.")
 ]

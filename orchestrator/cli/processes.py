@@ -20,6 +20,7 @@ from orchestrator.cli.options import (
     Prune,
     Rejects,
     ResendChanged,
+    SkipInvalid,
     SpecPath,
     Yes,
 )
@@ -61,6 +62,7 @@ def run(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     keep: Keep = None,
+    skip_invalid: SkipInvalid = False,
     rejects: Rejects = None,
     json: Json = False,
 ) -> int:
@@ -69,7 +71,7 @@ def run(
     from orchestrator.cli.specs import read_budget, read_how
     from orchestrator.runtime import open_runtime
 
-    how = read_how(encoding, delimiter, keep)
+    how = read_how(encoding, delimiter, keep, skip_invalid=skip_invalid)
     runtime = open_runtime()
     runtime.settings.require_api_key()
     if download is not None:

@@ -16,19 +16,20 @@ COLUMNS = tuple(field.name for field in fields(Problem))
 
 
 @contextmanager
-def rejects(target: Path | None, spec: Path) -> Iterator[None]:
-    """Write what a SpecError tells into `target`, and let it pass; without one the file is empty.
+def rejects(target: Path | None, spec: Path) -> Iterator[list[Problem]]:
+    """Write what a SpecError tells into `target`, and let it pass; without one, what was listed.
 
     Raises UsageError where the file cannot be written, or is the spec itself.
     """
     if target is not None and spec.exists() and target.exists() and target.samefile(spec):
         raise UsageError(f"--rejects {target} is the spec itself", mend="Name another file.")
+    listed: list[Problem] = []
     try:
-        yield
+        yield listed
     except SpecError as error:
         write(target, error.problems or [file_problem(spec, error)])
         raise
-    write(target, ())
+    write(target, listed)
 
 
 def write(target: Path | None, problems: Sequence[Problem]) -> None:

@@ -21,6 +21,7 @@ from orchestrator.cli.options import (
     Prune,
     Rejects,
     ResendChanged,
+    SkipInvalid,
     SpecPath,
     Yes,
 )
@@ -93,6 +94,7 @@ def plan(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     keep: Keep = None,
+    skip_invalid: SkipInvalid = False,
     rejects: Rejects = None,
     output: Annotated[
         Path | None,
@@ -109,7 +111,7 @@ def plan(
     from orchestrator.runtime import open_runtime
     from orchestrator.services import planning, saved_plan
 
-    how = read_how(encoding, delimiter, keep)
+    how = read_how(encoding, delimiter, keep, skip_invalid=skip_invalid)
     try:
         runtime = open_runtime(create=False)
     except ConfigError as error:
@@ -145,6 +147,7 @@ def _print_plan(plan: Plan) -> None:
         "changed": plan.changed,
         "removed": plan.removed,
         "duplicates": plan.duplicates,
+        "invalid": plan.invalid,
     }
     out.print("  " + " · ".join(f"{what} {number:,}" for what, number in parts.items()))
     if plan.classes:
@@ -172,6 +175,7 @@ def submit(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     keep: Keep = None,
+    skip_invalid: SkipInvalid = False,
     rejects: Rejects = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and watch the batch.")] = False,
     json: Json = False,
@@ -180,7 +184,7 @@ def submit(
     from orchestrator.cli import following, taking
     from orchestrator.runtime import open_runtime
 
-    how = read_how(encoding, delimiter, keep)
+    how = read_how(encoding, delimiter, keep, skip_invalid=skip_invalid)
     runtime = open_runtime()
     wishes = taking.Wishes(
         name,
@@ -222,7 +226,9 @@ def read_budget(text: str | None, option: str = "--budget") -> int | None:
 _DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 
 
-def read_how(encoding: str | None, delimiter: str | None, keep: str | None) -> Reading:
+def read_how(
+    encoding: str | None, delimiter: str | None, keep: str | None, *, skip_invalid: bool = False
+) -> Reading:
     """What the options tell about a spec's file. Raises UsageError."""
     from orchestrator.errors import UsageError
     from orchestrator.spec import Reading, check_encoding, check_kept
@@ -242,4 +248,5 @@ def read_how(encoding: str | None, delimiter: str | None, keep: str | None) -> R
                 raise UsageError(
                     f"--keep: {name.strip()!r} {error}", mend=getattr(error, "mend", "")
                 ) from None
-    return Reading(None if encoding is None else check_encoding(encoding), char, frozenset(kept))
+    known = None if encoding is None else check_encoding(encoding)
+    return Reading(known, char, frozenset(kept), skip_invalid)

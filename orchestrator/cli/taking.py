@@ -122,8 +122,8 @@ def take(
         )
 
     try:
-        with rejects(wishes.rejects, path):
-            return intake.take_in(
+        with rejects(wishes.rejects, path) as listed:
+            taken = intake.take_in(
                 runtime.context,
                 path,
                 options=options,
@@ -131,6 +131,8 @@ def take(
                 progress=_progress,
                 how=wishes.how,
             )
+            listed.extend(taken.skipped)
+            return taken
     except Declined:
         say("nothing was recorded and nothing will be sent")
         return None
@@ -165,6 +167,7 @@ def _summarise(proposal: Proposal) -> None:
         "known": difference.known,
         "changed": difference.changed,
         "removed": difference.removed,
+        "invalid": difference.invalid,
     }
     line = " · ".join(f"{what} {number:,}" for what, number in parts.items() if number)
     say(f"{proposal.title}: {plural(proposal.rows, 'row')} ({line})")
@@ -182,6 +185,7 @@ def as_json(runtime: Runtime, taken: Taken) -> dict[str, object]:
         "changed": difference.changed,
         "removed": difference.removed,
         "withdrawn": taken.withdrawn,
+        "invalid": difference.invalid,
     }
 
 
@@ -199,6 +203,7 @@ def print_taken(runtime: Runtime, taken: Taken, *, json: bool) -> None:
         "changed": difference.changed,
         "removed": difference.removed,
         "withdrawn": taken.withdrawn,
+        "invalid": difference.invalid,
     }
     line = " · ".join(f"{what} {number:,}" for what, number in counted.items() if number)
     title = f"[bold]{taken.batch.title}[/bold]"

@@ -21,6 +21,7 @@ from orchestrator.services.pricing import Estimate, estimate
 from orchestrator.spec import (
     AS_FOUND,
     STANDARD_INPUT,
+    BadRow,
     Note,
     Reading,
     Spec,
@@ -32,7 +33,7 @@ from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
 from orchestrator.store.intake import Difference, Staged
 
-_Entry: TypeAlias = SpecRow | Problem | Note
+_Entry: TypeAlias = SpecRow | BadRow | Problem | Note
 GROUP = 1000
 """Rows per staging transaction: short enough that a running batch beside it keeps recording."""
 GROUP_CHARS = 16_000_000
@@ -69,6 +70,8 @@ class Proposal:
     difference: Difference
     cost: Estimate
     notes: tuple[Note, ...]
+    skipped: tuple[Problem, ...]
+    """What is wrong with the rows that are only carried along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Taken:
     batch: Batch
     difference: Difference
     withdrawn: int
-    notes: tuple[Note, ...]
+    skipped: tuple[Problem, ...]
 
 
 class Declined(Exception):  # noqa: N818 a decision, not an error
@@ -124,12 +127,12 @@ def take_in(
     token = uuid.uuid4().hex
     batch = _open_batch(context, chosen, token)
     try:
-        revision_id, rows, notes = _stage(context, spec, batch, token, progress)
-        proposal = _compare(context, batch, revision_id, rows, notes)
+        read = _stage(context, spec, batch, token, progress)
+        proposal = _compare(context, batch, read)
         _refuse_misfits(batch, proposal, chosen)
         if not confirm(proposal):
             raise Declined  # noqa: TRY301 what was staged is swept below
-        return _publish(context, spec, batch, revision_id, proposal, chosen)
+        return _publish(context, spec, batch, read.revision_id, proposal, chosen)
     except BaseException:
         with context.store.write() as tx:
             intake.sweep(tx, batch.id)
@@ -255,25 +258,40 @@ def _refuse_cancelled(batch: Batch, chosen: Options) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A file that was staged whole."""
+
+    revision_id: int
+    rows: int
+    notes: tuple[Note, ...]
+    skipped: tuple[Problem, ...]
+
+
 def _stage(
     context: Context,
     spec: Spec,
     batch: Batch,
     token: str,
     progress: Callable[[int], None],
-) -> tuple[int, int, tuple[Note, ...]]:
+) -> _Read:
     """Stream the file into unpublished rows; raises SpecError with all problems at its end."""
     with context.store.write() as tx:
         revision_id = intake.begin(tx, batch.id, source=str(spec.path), actor=context.actor)
         position = intake.last_position(tx, batch.id)
     problems: list[Problem] = []
     notes: list[Note] = []
-    rows = 0
+    skipped: list[Problem] = []
+    rows = bad = 0
     for group in grouped(spec.rows()):
-        good = [entry for entry in group if isinstance(entry, SpecRow)]
+        found = [entry for entry in group if isinstance(entry, SpecRow | BadRow)]
+        for row in found:
+            if isinstance(row, BadRow):
+                bad += 1
+                skipped += row.problems
         problems += [entry for entry in group if isinstance(entry, Problem)]
         notes += [entry for entry in group if isinstance(entry, Note)]
-        rows += len(good)
+        rows += len(found)
         if not problems:
             with context.store.write() as tx:
                 _keep_lock(tx, batch, token)
@@ -281,14 +299,14 @@ def _stage(
                     tx,
                     batch.id,
                     revision_id,
-                    [_staged(row) for row in good],
+                    [_staged(row) for row in found],
                     after_position=position,
                     compare=batch.published_at is not None,
                 )
         progress(rows)
-    if problems:
-        raise too_many_problems(spec.path, problems)
-    return revision_id, rows, tuple(notes)
+    if problems or (bad and bad == rows):
+        raise too_many_problems(spec.path, problems or skipped)
+    return _Read(revision_id, rows, tuple(notes), tuple(skipped))
 
 
 def too_many_problems(
@@ -325,25 +343,26 @@ def grouped(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
         yield group
 
 
-def _staged(row: SpecRow) -> Staged:
+def _staged(row: SpecRow | BadRow) -> Staged:
+    source = json.dumps(dict(row.source), ensure_ascii=False)
+    if isinstance(row, BadRow):
+        return Staged(row.row_key, row.digest, "", "", "", source, invalid=row.message)
     return Staged(
         row_key=row.row_key,
         digest=row.digest,
         model=row.model,
         price_class=row.price_class,
         input_json=row.input_json,
-        source=json.dumps(dict(row.source), ensure_ascii=False),
+        source=source,
     )
 
 
-def _compare(
-    context: Context, batch: Batch, revision_id: int, rows: int, notes: tuple[Note, ...]
-) -> Proposal:
+def _compare(context: Context, batch: Batch, read: _Read) -> Proposal:
     with context.store.read() as tx:
-        difference = intake.difference(tx, batch.id, revision_id)
+        difference = intake.difference(tx, batch.id, read.revision_id)
         book = prices.known(tx, context.provider)
     cost = estimate(difference.price_classes, book)
-    return Proposal(batch.title, rows, difference, cost, notes)
+    return Proposal(batch.title, read.rows, difference, cost, read.notes, read.skipped)
 
 
 def _refuse_misfits(batch: Batch, proposal: Proposal, chosen: Options) -> None:
@@ -396,4 +415,4 @@ def _publish(
         most = chosen.max_price_nanos
         if most is not None and most != batch.max_price_nanos:
             batches.set_max_price(tx, batch.id, most, actor=context.actor)
-        return Taken(batches.get(tx, batch.id), proposal.difference, withdrawn, proposal.notes)
+        return Taken(batches.get(tx, batch.id), proposal.difference, withdrawn, proposal.skipped)

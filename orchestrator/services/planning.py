@@ -12,9 +12,11 @@ from orchestrator.errors import Problem
 from orchestrator.services.context import Context
 from orchestrator.services.intake import default_options, grouped, too_many_problems
 from orchestrator.services.pricing import Estimate, estimate
-from orchestrator.spec import AS_FOUND, Note, Reading, SpecRow, open_spec
+from orchestrator.spec import AS_FOUND, BadRow, Note, Reading, SpecRow, open_spec
 from orchestrator.store import batches, intake, prices, views
 from orchestrator.store.batches import Batch
+
+_AWAY = (None, State.WITHDRAWN, State.INVALID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Plan:
     changed: int
     removed: int
     duplicates: int
+    invalid: int
     cost: Estimate
     budget_left: int | None
     classes: dict[str, tuple[int, int | None]]
@@ -42,6 +45,7 @@ class Plan:
             "changed": self.changed,
             "removed": self.removed,
             "duplicates": self.duplicates,
+            "invalid": self.invalid,
             "cost": {
                 "low": to_usd(self.cost.low),
                 "high": to_usd_or_none(self.cost.high),
@@ -62,6 +66,7 @@ class _Tally:
     changed: int = 0
     matched: int = 0
     duplicates: int = 0
+    skipped: int = 0
     classes: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -95,12 +100,13 @@ def plan(
     spent = batch.held_nanos + batch.actual_nanos + batch.assumed_nanos if batch else 0
     return Plan(
         title=f"{chosen_name}@{chosen_label}",
-        rows=tally.rows,
+        rows=tally.rows + tally.skipped,
         new=tally.new,
         known=tally.known,
         changed=tally.changed,
         removed=max(0, known_rows - tally.matched),
         duplicates=tally.duplicates,
+        invalid=tally.skipped,
         cost=estimate(tally.classes, book),
         budget_left=None if budget is None else budget - spent,
         classes={name: (number, book.get(name)) for name, number in tally.classes.items()},
@@ -121,7 +127,7 @@ def _known(
         rows = 0
         if batch is not None:
             counts = views.counts(tx, batch.id)
-            rows = sum(counts.values()) - counts[State.WITHDRAWN]
+            rows = sum(counts.values()) - counts[State.WITHDRAWN] - counts[State.INVALID]
         return batch, prices.known(tx, context.provider), rows
 
 
@@ -129,12 +135,13 @@ def _count(
     context: Context | None,
     batch: Batch | None,
     tally: _Tally,
-    group: list[SpecRow | Problem | Note],
+    group: list[SpecRow | BadRow | Problem | Note],
 ) -> None:
     rows = [entry for entry in group if isinstance(entry, SpecRow)]
     tally.problems += [entry for entry in group if isinstance(entry, Problem)]
     tally.notes += [entry for entry in group if isinstance(entry, Note)]
     tally.rows += len(rows)
+    tally.skipped += sum(isinstance(entry, BadRow) for entry in group)
     found: dict[tuple[str, str], State] = {}
     if context is not None and batch is not None:
         with context.store.read() as tx:
@@ -146,7 +153,7 @@ def _count(
         tally.digests.add(digest)
         state = found.get((row.row_key, row.digest))
         tally.matched += row.row_key in versions
-        if state is not None and state is not State.WITHDRAWN:
+        if state not in _AWAY:
             tally.known += 1
             continue
         earlier = versions.get(row.row_key)
@@ -162,7 +169,7 @@ def _live_versions(found: dict[tuple[str, str], State]) -> dict[str, State]:
     """Row key -> state of a version that was not taken back; a sent one before a pending one."""
     versions: dict[str, State] = {}
     for (row_key, _digest), state in found.items():
-        if state is State.WITHDRAWN:
+        if state in _AWAY:
             continue
         if versions.get(row_key) in (None, State.PENDING):
             versions[row_key] = state

@@ -39,11 +39,12 @@ class SavedPlan:
     delimiter: str | None
     keep: list[str]
     notes: str = ""
+    skip_invalid: bool = False
 
     @property
     def how(self) -> Reading:
         """How the spec was read."""
-        return Reading(self.encoding, self.delimiter, frozenset(self.keep))
+        return Reading(self.encoding, self.delimiter, frozenset(self.keep), self.skip_invalid)
 
     def refuse_changed(self, proposal: Proposal) -> None:
         """Raises UsageError, with each difference, where submitting would do something else."""
@@ -104,6 +105,7 @@ def save(plan: Plan, spec: Path, target: Path, *, budget_nanos: int | None, how:
         delimiter=how.delimiter,
         keep=sorted(how.keep),
         notes=_told(plan.notes),
+        skip_invalid=how.skip_invalid,
     )
     text = json.dumps({"version": VERSION, **asdict(saved)}, indent=2, ensure_ascii=False)
     try:

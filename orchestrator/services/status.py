@@ -16,6 +16,7 @@ from orchestrator.store import gates, prices, views, workers
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
 from orchestrator.store.gates import Gate
+from orchestrator.store.intake import INVALID_CODE
 
 OTHER_KEY = "other_api_key"
 """Beside the stored codes: sent with an API key that is not the one configured now."""
@@ -70,7 +71,9 @@ class BatchStatus:
         return Estimate(sure + self.unsent.low, high)
 
     def failure_mend(self, code: str) -> str:
-        """What buys anew the items that ended with this code."""
+        """What buys anew the items that ended with this code, or makes them fit to be bought."""
+        if code == INVALID_CODE:
+            return "mend these rows in the spec, and submit it again"
         return f"orchestrator retry {self.batch.title} --where code={code}"
 
     @property

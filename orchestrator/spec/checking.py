@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from orchestrator.domain.models import (
 )
 from orchestrator.errors import Problem
 from orchestrator.spec.cells import CellError, Noted, read_cell
-from orchestrator.spec.entries import Checked, Draft, Note, SpecRow
+from orchestrator.spec.entries import BadRow, Checked, Draft, Note, SpecRow
 from orchestrator.spec.ids import check_id
 from orchestrator.spec.local_images import LocalImages
 
@@ -59,7 +60,8 @@ class RowChecker:
         """The row that a draft makes, or all that is wrong with it."""
         self._position += 1
         if draft.problems:
-            return Checked(None, draft.problems, ())
+            row_id = None if draft.last else self._row_id(draft, [])
+            return Checked(None, draft.problems, (), self._bad(draft, row_id, draft.problems))
         problems: list[Problem] = []
         notes: list[Note] = []
         row_id = self._row_id(draft, problems)
@@ -67,7 +69,8 @@ class RowChecker:
         normal = None if model is None else self._normal(model, draft, problems, notes)
         if problems or model is None or normal is None:
             problems.sort(key=lambda problem: (problem.line, problem.column))
-            return Checked(None, tuple(problems), tuple(notes))
+            bad = self._bad(draft, row_id, tuple(problems))
+            return Checked(None, tuple(problems), tuple(notes), bad)
         return Checked(self._row(draft, row_id, model, normal), (), tuple(notes))
 
     def _row(
@@ -75,15 +78,10 @@ class RowChecker:
     ) -> SpecRow:
         input_json = canonical_json(normal.values)
         digest = digest_from_json(model.slug, input_json)
-        occurrence = 1
-        if row_id is None:
-            content = content_key(digest)
-            occurrence = self._occurrences.get(content, 0) + 1
-            self._occurrences[content] = occurrence
         return SpecRow(
             position=self._position,
             line=draft.line,
-            row_key=row_key(row_id, digest, occurrence),
+            row_key=self._row_key(row_id, digest),
             row_id=row_id,
             model=model.slug,
             digest=digest,
@@ -91,6 +89,24 @@ class RowChecker:
             price_class=model.price_class(normal),
             source=draft.source,
         )
+
+    def _bad(
+        self, draft: Draft, row_id: str | None, problems: tuple[Problem, ...]
+    ) -> BadRow | None:
+        """The row with what was written in place of an input; None where it hides others."""
+        if draft.last:
+            return None
+        written = dict(draft.source) or {"": " ".join(problem.message for problem in problems)}
+        digest = digest_from_json("", json.dumps(written, sort_keys=True))
+        return BadRow(draft.line, self._row_key(row_id, digest), digest, draft.source, problems)
+
+    def _row_key(self, row_id: str | None, digest: str) -> str:
+        """The row's own id, or its content and its number among equal rows."""
+        if row_id is not None:
+            return row_key(row_id, digest, 1)
+        content = content_key(digest)
+        occurrence = self._occurrences[content] = self._occurrences.get(content, 0) + 1
+        return row_key(None, digest, occurrence)
 
     def _row_id(self, draft: Draft, problems: list[Problem]) -> str | None:
         text = (draft.row_id or "").strip()
@@ -102,18 +118,12 @@ class RowChecker:
             problems.append(self._problem(draft, "id", text, error.message, error.mend))
             return None
         first = self._line_of_id.get(text)
-        if first is None:
-            self._line_of_id[text] = draft.line
-        else:
-            problems.append(
-                self._problem(
-                    draft,
-                    "id",
-                    text,
-                    f"is the id of two rows, in lines {first} and {draft.line}",
-                    "Give each row an id of its own.",
-                )
-            )
+        if first is not None:
+            message = f"is the id of two rows, in lines {first} and {draft.line}"
+            mend = "Give each row an id of its own."
+            problems.append(self._problem(draft, "id", text, message, mend))
+            return None
+        self._line_of_id[text] = draft.line
         return text
 
     def _model(self, draft: Draft, problems: list[Problem]) -> VideoModel | None:

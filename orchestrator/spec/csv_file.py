@@ -153,4 +153,4 @@ def _broken(source: Source, head: CsvHeader, first: int, end: int, error: csv.Er
         message = f"a double quote opens here and closes in line {end} before the cell ends"
         mend = f"Write a quote inside a quoted text twice.{rest}"
     problem = Problem(str(source), line, _COLUMN, None, None, message, mend)
-    return Draft(first, _COLUMN, None, None, {}, {}, {}, problems=(problem,))
+    return Draft(first, _COLUMN, None, None, {}, {}, {}, problems=(problem,), last=end > first)

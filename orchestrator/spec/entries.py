@@ -100,11 +100,37 @@ class Draft:
     table: str | None = None
     elsewhere: frozenset[str] = frozenset()
     decimal_comma: bool = False
+    last: bool = False
+    """What is wrong here hides the rows after it."""
 
     def place(self, name: str) -> Place:
         """Where a field stands, or would stand."""
         file = None if name in self.elsewhere else self.table
         return Place(self.lines.get(name, self.line), self.columns.get(name, self.column), file)
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot be sent, for whoever wants it carried along instead of refused.
+
+    `digest` stands for what was written. There is none of a row that hides others.
+    """
+
+    line: int
+    row_key: str
+    digest: str
+    source: Mapping[str, str]
+    problems: tuple[Problem, ...]
+
+    @property
+    def message(self) -> str:
+        """Each problem with its mend; the line where nothing else tells which row it is."""
+        said = [] if self.source else [f"line {self.line}:"]
+        for problem in self.problems:
+            about = " ".join(part for part in (problem.field, problem.value) if part)
+            said.append(f"{about}: {problem.message}" if about else problem.message)
+            said[-1] = f"{said[-1].rstrip('.')}. {problem.mend}".strip()
+        return " ".join(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +140,4 @@ class Checked:
     row: SpecRow | None
     problems: tuple[Problem, ...]
     notes: tuple[Note, ...]
+    bad: BadRow | None = None

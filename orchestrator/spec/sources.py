@@ -48,6 +48,8 @@ class Reading:
     encoding: str | None = None
     delimiter: str | None = None
     keep: frozenset[str] = frozenset()
+    skip_invalid: bool = False
+    """Rows with problems are carried along instead of refusing the file."""
 
 
 def check_encoding(name: str) -> str:

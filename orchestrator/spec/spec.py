@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from orchestrator.errors import Problem, SpecError, UsageError
 from orchestrator.spec import csv_file, jsonl_file, xlsx_file, yaml_file
-from orchestrator.spec.entries import Checked, Note, SpecHeader, SpecRow
+from orchestrator.spec.entries import BadRow, Checked, Note, SpecHeader, SpecRow
 from orchestrator.spec.files import Source, require_file, require_text
 from orchestrator.spec.sources import STANDARD_INPUT, Reading, ending, received
 
@@ -37,20 +37,25 @@ class Spec:
     path: Path
     header: SpecHeader
     _file: AnyFile = field(repr=False)
+    skip_invalid: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The person's own, as written, in their order; of JSON lines those read so far."""
         return self._file.columns
 
-    def rows(self) -> Iterator[SpecRow | Problem | Note]:
+    def rows(self) -> Iterator[SpecRow | BadRow | Problem | Note]:
         """Read the file from its start: rows, problems and notes in file order, streaming.
 
-        Problems of the file's head come first. A row with problems yields them instead of itself.
+        Problems of the file's head come first. A row with problems yields them instead of itself,
+        or is a BadRow where such rows are to be skipped.
         Raises SpecError where the file can no longer be read. May be called again.
         """
         for checked in self.checked():
             yield from checked.notes
+            if self.skip_invalid and checked.bad is not None:
+                yield checked.bad
+                continue
             yield from checked.problems
             if checked.row is not None:
                 yield checked.row
@@ -88,7 +93,7 @@ def open_spec(path: Path, how: Reading = AS_FOUND) -> Spec:
     if how.delimiter is not None and _READERS[form] is not csv_file.open_csv:
         raise UsageError(f"{path} is no CSV: it has no delimiter", mend="Leave out --delimiter.")
     file = _READERS[form](source, how)
-    return Spec(path, file.header, file)
+    return Spec(path, file.header, file, how.skip_invalid)
 
 
 def validate(path: Path, how: Reading = AS_FOUND) -> Report:

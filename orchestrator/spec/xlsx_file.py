@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.errors import ConfigError, Problem, SpecError
 from orchestrator.spec import xlsx_cells
@@ -79,7 +79,7 @@ class XlsxFile:
         notes = self.notes
         for line, cells in self.sheet:
             found = checker.check(draft_of(name, self.head, columns, line, cells))
-            yield Checked(found.row, found.problems, notes + found.notes)
+            yield replace(found, notes=notes + found.notes)
             notes = ()
 
 

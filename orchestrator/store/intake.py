@@ -28,6 +28,7 @@ from orchestrator.store.history import Entry
 from orchestrator.store.inputs import NewInput
 
 STAGING, PUBLISHED = "staging", "published"
+INVALID_CODE = "invalid_row"
 LOCK_MS = 30_000
 
 
@@ -41,6 +42,8 @@ class Staged:
     price_class: str
     input_json: str
     source: str
+    invalid: str | None = None
+    """Why the row cannot be sent; it is carried along to be told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Difference:
     removed: int
     removed_pending: int
     revived: int
+    invalid: int
     price_classes: dict[str, int]
     """What publishing would add to send: price class -> number of items."""
 
@@ -138,7 +142,9 @@ def stage(
     present = known(tx, batch_id, [row.row_key for row in rows]) if compare else {}
     new = [row for row in rows if (row.row_key, row.digest) not in present]
     if new:
-        inputs.keep(tx, [NewInput(row.digest, row.model, row.input_json) for row in new])
+        inputs.keep(
+            tx, [NewInput(r.digest, r.model, r.input_json) for r in new if r.invalid is None]
+        )
         tx.conn.execute(
             insert(t.items),
             [
@@ -179,7 +185,9 @@ def _item(
         "model": row.model,
         "price_class": row.price_class,
         "source": row.source,
-        "state": State.PENDING,
+        "state": State.PENDING if row.invalid is None else State.INVALID,
+        "error_code": None if row.invalid is None else INVALID_CODE,
+        "error_message": row.invalid,
         "updated_at": now,
     }
 
@@ -191,7 +199,7 @@ def _others(revision_id: int) -> ColumnElement[bool]:
         _older.c.row_key == t.items.c.row_key,
         _older.c.revision_id != revision_id,
         _older.c.seen_revision_id != revision_id,
-        _older.c.state != State.WITHDRAWN,
+        _older.c.state.not_in((State.WITHDRAWN, State.INVALID)),
     )
 
 
@@ -205,6 +213,7 @@ def difference(tx: Tx, batch_id: int, revision_id: int) -> Difference:
     again = and_(
         c.batch_id == batch_id, c.seen_revision_id == revision_id, c.revision_id != revision_id
     )
+    good = c.state != State.INVALID
     entering = or_(c.revision_id == revision_id, c.state == State.WITHDRAWN)
     changed = exists().where(_others(revision_id))
     changed_sent = exists().where(_others(revision_id), _older.c.state != State.PENDING)
@@ -217,7 +226,7 @@ def difference(tx: Tx, batch_id: int, revision_id: int) -> Difference:
     gone = and_(
         c.batch_id == batch_id,
         c.seen_revision_id != revision_id,
-        c.state != State.WITHDRAWN,
+        c.state.not_in((State.WITHDRAWN, State.INVALID)),
         ~replaced,
     )
 
@@ -227,16 +236,18 @@ def difference(tx: Tx, batch_id: int, revision_id: int) -> Difference:
     prices = tx.conn.execute(
         select(c.price_class, func.count())
         .where(c.batch_id == batch_id, c.seen_revision_id == revision_id, entering, ~changed_sent)
+        .where(good)
         .group_by(c.price_class)
     )
     return Difference(
-        added=count(staged, ~changed),
-        known=count(again),
-        changed=count(staged, changed),
-        changed_sent=count(staged, changed_sent),
+        added=count(staged, good, ~changed),
+        known=count(again, good),
+        changed=count(staged, good, changed),
+        changed_sent=count(staged, good, changed_sent),
         removed=count(gone),
         removed_pending=count(gone, c.state == State.PENDING),
         revived=count(again, c.state == State.WITHDRAWN),
+        invalid=count(c.batch_id == batch_id, c.seen_revision_id == revision_id, ~good),
         price_classes={row.price_class: row[1] for row in prices},
     )
 
@@ -252,8 +263,19 @@ def publish(
     resend_changed: bool,
     actor: str,
 ) -> int:
-    """Make the staged rows count; returns how many pending ones were withdrawn for them."""
+    """Make the staged rows count; returns how many pending ones were withdrawn for them.
+
+    Bad rows of earlier readings that this one does not have are mended, or gone: nothing was ever
+    sent of them, and nothing of them stays.
+    """
     c = t.items.c
+    tx.conn.execute(
+        delete(t.items).where(
+            c.batch_id == batch_id,
+            c.seen_revision_id != revision_id,
+            c.state == State.INVALID,
+        )
+    )
     withdrawn = _withdraw_replaced(tx, batch_id, revision_id)
     if not resend_changed:
         sent = exists().where(_others(revision_id), _older.c.state != State.WITHDRAWN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -265,6 +266,21 @@ def test_an_edit_of_a_sent_row_buys_nothing(store: Store) -> None:
     batch, edited = submit(store, [row("a", "second")])
     assert (edited.changed, edited.changed_sent) == (1, 1)
     assert counts(store, batch) == {State.SUBMITTING: 1}
+
+
+def test_bad_rows_make_room_and_are_never_sent(store: Store) -> None:
+    bad = replace(row("a", "bad"), invalid="duration 7: must be 5 or 10.", price_class="")
+    batch, told = submit(store, [bad, row("b")])
+    assert (told.added, told.invalid, told.price_classes) == (1, 1, {"std": 1})
+    assert counts(store, batch) == {State.PENDING: 1, State.INVALID: 1}
+    claim(store, batch)
+    assert counts(store, batch) == {State.SUBMITTING: 1, State.INVALID: 1}
+    batch, told = submit(store, [bad, row("b")])
+    assert (told.known, told.invalid, told.removed) == (1, 1, 0)
+    batch, told = submit(store, [row("a"), replace(bad, row_key="b")])
+    assert (told.added, told.changed, told.invalid, told.removed) == (1, 0, 1, 0)
+    # What was sent of `b` speaks for it; the edit that broke it is not carried along.
+    assert counts(store, batch) == {State.PENDING: 1, State.SUBMITTING: 1}
 
 
 def test_removed_rows_are_pruned_only_on_request(store: Store) -> None:

@@ -82,7 +82,7 @@ def test_options_that_cannot_be_are_refused(here: Installation, typed: Typed) ->
         (["--delimiter", "ab"], "cannot separate"),
         (["--keep", "size"], "kept anyway"),
         ([], "give --keep"),
-        (["--skip-invalid"], "--skip-invalid"),
+        (["--no-such"], "--no-such"),
     ):
         code, _, said = typed("validate", "my.csv", *options)
         assert (code, told in said) == (2, True), said
@@ -119,3 +119,51 @@ def test_rejects_of_a_file_that_cannot_be_read(here: Installation, typed: Typed)
     assert (here.folder / "my.csv").read_text() == TABLE
     code, _, said = typed("validate", "my.csv", "--rejects", "no/such/folder.csv", "--keep", "sku")
     assert (code, "cannot be written" in said) == (2, True)
+
+
+def test_bad_rows_are_carried_along(typed: Typed) -> None:
+    Path("my.csv").write_text(
+        "id,prompt,duration,x_owner\na,A,5,Ann\nb,B,7,Bob\n,,5,Cid\n,,5,Cid\n"
+    )
+    assert typed("submit", "my.csv")[0] == 2
+    first = ("submit", "my.csv", "--skip-invalid", "--json", "--rejects", "bad.csv")
+    code, out, _ = typed(*first)
+    told = json.loads(out)
+    assert (code, told["added"], told["invalid"], told["total"]) == (0, 1, 3, 4)
+    assert Path("bad.csv").read_text().count("\n") == 4
+    rows = json.loads(typed("results", "my", "--json")[1])
+    assert [row["state"] for row in rows] == ["pending", "invalid", "invalid", "invalid"]
+    assert (rows[1]["row_key"], rows[1]["x_owner"], rows[1]["duration"]) == ("b", "Bob", "7")
+    assert rows[1]["error_code"] == "invalid_row"
+    assert rows[1]["error_message"].startswith("duration 7: ")
+    assert len({row["row_key"] for row in rows}) == 4
+    again = json.loads(typed(*first)[1])
+    assert (again["added"], again["known"], again["invalid"], again["total"]) == (0, 1, 3, 4)
+    planned = json.loads(typed("plan", "my.csv", "--skip-invalid", "--json")[1])
+    assert [planned[key] for key in ("rows", "new", "known", "removed", "invalid")] == [
+        4,
+        0,
+        1,
+        0,
+        3,
+    ]
+    assert typed("retry", "my", "--yes")[0] == 0
+    # The pending row is broken now, the broken one mended, and the nameless ones are gone.
+    Path("my.csv").write_text("id,prompt,duration,x_owner\na,A,6,Ann\nb,B,10,Bob\n")
+    told = json.loads(typed("submit", "my.csv", "--skip-invalid", "--json")[1])
+    assert (told["added"], told["invalid"], told["withdrawn"], told["total"]) == (1, 1, 1, 2)
+    assert (told["counts"]["pending"], told["counts"]["invalid"]) == (1, 1)
+    Path("my.csv").write_text("id,prompt,duration,x_owner\na,A,5,Ann\nb,B,10,Bob\n")
+    told = json.loads(typed("submit", "my.csv", "--json")[1])
+    assert (told["counts"]["pending"], told["counts"]["invalid"], told["total"]) == (2, 0, 2)
+
+
+@pytest.mark.parametrize(
+    "text", ["prompt,duration\nA,7\n", 'prompt,duration\nA,5\n"B,5\nC,5\nD,5\n', "prompt,q\nA,5\n"]
+)
+def test_what_skipping_cannot_save_is_refused(typed: Typed, text: str) -> None:
+    """No good row at all, rows that nobody can tell apart any more, a wrong header."""
+    Path("my.csv").write_text(text)
+    code, _, said = typed("submit", "my.csv", "--skip-invalid")
+    assert code == 2, said
+    assert json.loads(typed("batches", "--json")[1]) == []
