@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.sandbox import KEY
+from tests.support.zygote import zygote
 
 COMMAND = [sys.executable, "-m", "orchestrator"]
 
@@ -39,7 +40,9 @@ class Installation:
         }
 
     def call(self, *arguments: str, timeout: float = 150) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
+        """Run a command to its end, in a process of its own."""
+        if not any(name.startswith(("PYTHON", "LC_", "LANG")) for name in self.extra):
+            return zygote().call(arguments, cwd=self.folder, env=self.env, timeout=timeout)
         return subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.folder,
