@@ -28,23 +28,19 @@ from pydantic_settings import (
 
 from orchestrator import env_file, places
 from orchestrator.domain.account import fingerprint
+from orchestrator.domain.durations import to_ms
 from orchestrator.errors import ConfigError
 
 ENV_FILE = ".env"
 DEFAULT_BASE_URL = "https://api.mindvideo.ai/api/v1"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 
 def parse_duration(value: object) -> object:
     """`90s`, `15m`, `24h`, `7d` to a timedelta; other types pass through to pydantic."""
     if not isinstance(value, str):
         return value
-    match = _DURATION.fullmatch(value.strip())
-    if match is None:
-        raise ValueError("a duration is a number and a unit, such as 90s, 15m, 24h or 7d")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    return timedelta(milliseconds=to_ms(value))
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]

@@ -68,6 +68,38 @@ Rejects = Annotated[
     Path | None,
     typer.Option("--rejects", metavar="FILE", help="Write every problem there: CSV, or .jsonl."),
 ]
+Limit = Annotated[
+    str | None,
+    typer.Option("--limit", metavar="N|none", help="Send no more than N rows of the batch in all."),
+]
+CanaryRows = Annotated[
+    int | None,
+    typer.Option(
+        "--canary", metavar="N", min=1, help="Send N rows first, the others if these go well."
+    ),
+]
+CanaryFailures = Annotated[
+    str | None,
+    typer.Option(
+        "--canary-failures", metavar="SHARE", help="How many of them may fail (default 20%)."
+    ),
+]
+CanaryCost = Annotated[
+    str | None,
+    typer.Option(
+        "--canary-cost", metavar="RATIO", help="What they may cost of their estimate (1.2)."
+    ),
+]
+CanaryDeadline = Annotated[
+    str | None,
+    typer.Option(
+        "--canary-deadline", metavar="TIME", help="When one of them counts as failed (1h)."
+    ),
+]
+Priority = Annotated[
+    int | None,
+    typer.Option("--priority", min=1, max=100, help="Rows for each one of a batch of priority 1."),
+]
 SkipInvalid = Annotated[
     bool,
     typer.Option("--skip-invalid", help="Take the good rows; bad ones become results `invalid`."),

@@ -9,14 +9,20 @@ import typer
 from orchestrator.cli.options import (
     Append,
     Budget,
+    CanaryCost,
+    CanaryDeadline,
+    CanaryFailures,
+    CanaryRows,
     Delimiter,
     Encoding,
     Json,
     Keep,
     KeepRemoved,
     Label,
+    Limit,
     MaxPrice,
     Name,
+    Priority,
     Prune,
     Rejects,
     ResendChanged,
@@ -50,6 +56,12 @@ def run(
     label: Label = None,
     budget: Budget = None,
     max_price: MaxPrice = None,
+    limit: Limit = None,
+    canary: CanaryRows = None,
+    canary_failures: CanaryFailures = None,
+    canary_cost: CanaryCost = None,
+    canary_deadline: CanaryDeadline = None,
+    priority: Priority = None,
     yes: Yes = False,
     append: Append = False,
     prune: Prune = False,
@@ -68,10 +80,11 @@ def run(
 ) -> int:
     """Record a spec, send it, stay to the end, print results and cost."""
     from orchestrator.cli import following, saving, starting, taking
-    from orchestrator.cli.specs import read_budget, read_how
+    from orchestrator.cli.specs import read_budget, read_how, read_pace
     from orchestrator.runtime import open_runtime
 
     how = read_how(encoding, delimiter, keep, skip_invalid=skip_invalid)
+    pace = read_pace(limit, priority, canary, canary_failures, canary_cost, canary_deadline)
     runtime = open_runtime()
     runtime.settings.require_api_key()
     if download is not None:
@@ -87,6 +100,7 @@ def run(
         resend_changed,
         how,
         rejects,
+        pace=pace,
     )
     taken = taking.take(runtime, spec, wishes, yes=yes, starts=True)
     if taken is None:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from orchestrator.cli.output import dollars, plural
 from orchestrator.domain.batch import BatchState
+from orchestrator.domain.canary import Phase
 from orchestrator.domain.identity import from_content
 from orchestrator.domain.results import prompt_of
 from orchestrator.domain.states import State
@@ -63,6 +64,9 @@ def batch_screen(
     elif now.batch.stop_message:
         parts.append(Text.assemble(("  stop  ", "red"), now.batch.stop_message))
         parts.append(Text(f"        {now.stop_mend()}", style="dim"))
+    if now.batch.canary is not None and now.batch.canary_phase is Phase.TRYING:
+        text = f"  canary: {now.batch.canary.rows:,} rows go first, the others wait for them"
+        parts.append(Text(text, style="dim"))
     for code, number in now.waiting.items():
         text = f"{plural(number, 'item')} need{'s' if number == 1 else ''} a person: {code}"
         parts.append(Text.assemble(("  person ", "yellow"), text))

@@ -10,14 +10,20 @@ import typer
 from orchestrator.cli.options import (
     Append,
     Budget,
+    CanaryCost,
+    CanaryDeadline,
+    CanaryFailures,
+    CanaryRows,
     Delimiter,
     Encoding,
     Json,
     Keep,
     KeepRemoved,
     Label,
+    Limit,
     MaxPrice,
     Name,
+    Priority,
     Prune,
     Rejects,
     ResendChanged,
@@ -29,6 +35,7 @@ from orchestrator.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orchestrator.domain.canary import Pace
     from orchestrator.errors import Problem
     from orchestrator.services.planning import Plan
     from orchestrator.spec import Note, Reading
@@ -167,6 +174,12 @@ def submit(
     label: Label = None,
     budget: Budget = None,
     max_price: MaxPrice = None,
+    limit: Limit = None,
+    canary: CanaryRows = None,
+    canary_failures: CanaryFailures = None,
+    canary_cost: CanaryCost = None,
+    canary_deadline: CanaryDeadline = None,
+    priority: Priority = None,
     yes: Yes = False,
     append: Append = False,
     prune: Prune = False,
@@ -185,6 +198,7 @@ def submit(
     from orchestrator.runtime import open_runtime
 
     how = read_how(encoding, delimiter, keep, skip_invalid=skip_invalid)
+    pace = read_pace(limit, priority, canary, canary_failures, canary_cost, canary_deadline)
     runtime = open_runtime()
     wishes = taking.Wishes(
         name,
@@ -197,6 +211,7 @@ def submit(
         resend_changed,
         how,
         rejects,
+        pace=pace,
     )
     taken = taking.take(runtime, spec, wishes, yes=yes)
     if taken is None:
@@ -221,6 +236,49 @@ def read_budget(text: str | None, option: str = "--budget") -> int | None:
         raise UsageError(
             f"{option}: {error}", mend="Give an amount in USD, such as 25.50."
         ) from None
+
+
+def read_pace(
+    limit: str | None,
+    priority: int | None,
+    rows: int | None,
+    failures: str | None,
+    cost: str | None,
+    deadline: str | None,
+) -> Pace:
+    """How far and how fast the batch may go, as typed. Raises UsageError."""
+    from orchestrator.domain.canary import MAX_ROWS, Canary, Pace, thousandths
+    from orchestrator.domain.durations import to_ms
+    from orchestrator.errors import UsageError
+
+    most = 0 if limit == "none" else None
+    if limit is not None and most is None:
+        if not limit.isdecimal() or not 1 <= int(limit[:9]) <= MAX_ROWS:
+            raise UsageError(
+                f"--limit {limit} is no number of rows", mend="Give one from 1, or none."
+            )
+        most = int(limit)
+    told = {
+        "--canary-failures": ("failures", failures, thousandths),
+        "--canary-cost": ("cost", cost, thousandths),
+        "--canary-deadline": ("patience", deadline, to_ms),
+    }
+    bounds = {}
+    for option, (name, text, read) in told.items():
+        if text is None:
+            continue
+        if rows is None:
+            raise UsageError(f"{option} needs --canary", mend="Say how many rows go first.")
+        try:
+            bounds[name] = read(text)
+        except ValueError as error:
+            raise UsageError(f"{option} {text}: {error}", mend="Mend it.") from None
+    if rows is not None and most and rows > most:
+        raise UsageError(
+            f"a canary of {rows:,} rows would never end under a limit of {most:,}",
+            mend="Let fewer rows go first, or raise --limit.",
+        )
+    return Pace(most, None if rows is None else Canary(rows, **bounds), priority)
 
 
 _DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}

@@ -18,6 +18,7 @@ from orchestrator.cli.output import (
     say,
 )
 from orchestrator.cli.rejecting import rejects
+from orchestrator.domain.canary import UNTOLD, Pace
 from orchestrator.errors import UsageError
 from orchestrator.runtime import Runtime
 from orchestrator.services import intake, saved_plan, status
@@ -43,6 +44,7 @@ class Wishes:
     resend_changed: bool
     how: Reading = AS_FOUND
     rejects: Path | None = None
+    pace: Pace = UNTOLD
     plan: SavedPlan | None = None
     """What was planned: submitting does just that, or nothing."""
 
@@ -86,7 +88,7 @@ def take(
 
     def options(spec: Spec) -> Options:
         name, label = intake.default_options(path, spec, wishes.name, wishes.label)
-        budget = wishes.budget_nanos
+        budget, new = wishes.budget_nanos, _new(runtime, name, label)
         if starts:
             from orchestrator.cli import starting
 
@@ -94,13 +96,14 @@ def take(
         return Options(
             check_name(name, "name"),
             check_name(label, "label"),
-            spec.header.budget_nanos if budget is None and _new(runtime, name, label) else budget,
+            spec.header.budget_nanos if budget is None and new else budget,
             append=wishes.append,
             prune=wishes.prune,
             keep_removed=wishes.keep_removed,
             resend_changed=wishes.resend_changed,
             retries=spec.header.retries,
             max_price_nanos=wishes.max_price_nanos,
+            pace=wishes.pace.over(spec.header.pace) if new else wishes.pace,
         )
 
     def confirm(proposal: Proposal) -> bool:
@@ -117,9 +120,10 @@ def take(
         if yes or not can_answer():
             return True
         _summarise(proposal)
-        return ask(
-            f"Send {plural(proposal.difference.to_send, 'new row')}, {about(proposal.cost)}?"
-        )
+        most = wishes.pace.limit
+        bound = f", no more than {most:,} of the batch's rows in all" if most else ""
+        rows = plural(proposal.difference.to_send, "new row")
+        return ask(f"Send {rows}, {about(proposal.cost)}{bound}?")
 
     try:
         with rejects(wishes.rejects, path) as listed:
@@ -146,7 +150,7 @@ def _say_where(runtime: Runtime) -> None:
 
 
 def _new(runtime: Runtime, name: str, label: str) -> bool:
-    """A spec's own budget counts when its batch is made, not later."""
+    """A spec's own budget and pace count when its batch is made, not later."""
     with runtime.context.store.read() as tx:
         found = batches.find(tx, name, label)
     return found is None or found.published_at is None

@@ -21,6 +21,8 @@ class Stop(StrEnum):
 
     BUDGET = "budget"
     MAX_PRICE = "max_price"
+    LIMIT = "limit"
+    CANARY = "canary"
     COST_UNREADABLE = "cost_unreadable"
 
 

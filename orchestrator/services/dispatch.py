@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 
 from orchestrator.domain import budget, isolation
 from orchestrator.domain.batch import Stop
+from orchestrator.domain.canary import Phase
 from orchestrator.domain.gate import KINDS, Probe
 from orchestrator.domain.money import to_usd
 from orchestrator.domain.states import State
@@ -130,10 +132,21 @@ def _first_sends(
 ) -> list[Next]:
     """What goes out for the first time; stops the batch where its money does not reach."""
     classes = _classes(batch, book)
-    pending = State.PENDING
-    found = claims.next_items(tx, batch.id, size, state=pending, price_classes=classes)
+    left = batch.rows_left
+    find = partial(
+        claims.next_items,
+        tx,
+        batch.id,
+        state=State.PENDING,
+        canary=batch.canary_phase is Phase.TRYING,
+    )
+    size = min(size, left) if left else size
+    found = find(limit=size, price_classes=classes, first_sends=left != 0)
     if not found:
-        if classes is not None and claims.next_items(tx, batch.id, 1, state=pending):
+        if left == 0 and find(limit=1):
+            message = f"{batch.sent_rows:,} rows were sent, as many as the limit allows"
+            batches.stop(tx, batch.id, Stop.LIMIT, message, actor=context.actor)
+        elif classes is not None and find(limit=1):
             most = to_usd(batch.max_price_nanos or 0)
             message = f"the rows left cost more than {most} USD, or nobody knows"
             batches.stop(tx, batch.id, Stop.MAX_PRICE, message, actor=context.actor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.services import notifying
+from orchestrator.services import canaries, notifying
 from orchestrator.services.context import Context
 from orchestrator.store import batches, steering
 
@@ -10,6 +10,7 @@ from orchestrator.store import batches, steering
 def run_once(context: Context) -> int:
     """Close what is finished and write each completion event, once; returns how many."""
     with context.store.write() as tx:
+        canaries.judge_all(tx, context)
         steering.withdraw_rest(tx, actor=context.actor)
         ended = batches.finish_ended(tx)
         for batch in ended:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from orchestrator import journal
 from orchestrator.domain.batch import Wanted
+from orchestrator.domain.canary import UNTOLD, Pace, Phase
 from orchestrator.domain.identity import KEY_VERSION
 from orchestrator.domain.money import to_usd
 from orchestrator.errors import NeedsPersonError, OrchestratorError, Problem, SpecError, UsageError
@@ -28,7 +29,7 @@ from orchestrator.spec import (
     SpecRow,
     open_spec,
 )
-from orchestrator.store import batches, intake, lives, prices, restoring
+from orchestrator.store import batches, canaries, intake, lives, prices, restoring
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
 from orchestrator.store.intake import Difference, Staged
@@ -55,6 +56,7 @@ class Options:
     retries: int = 0
     max_price_nanos: int | None = None
     """No row is sent that costs more, or whose price nobody knows; None keeps what there is."""
+    pace: Pace = UNTOLD
     wanted: Wanted = Wanted.OPEN
     """What is wanted of a batch that is new; anything but open means that it is being recovered."""
     lock_wait: float = LOCK_WAIT_SECONDS
@@ -415,4 +417,18 @@ def _publish(
         most = chosen.max_price_nanos
         if most is not None and most != batch.max_price_nanos:
             batches.set_max_price(tx, batch.id, most, actor=context.actor)
+        _set_pace(tx, context, batch, proposal, chosen.pace)
         return Taken(batches.get(tx, batch.id), proposal.difference, withdrawn, proposal.skipped)
+
+
+def _set_pace(tx: Tx, context: Context, batch: Batch, proposal: Proposal, pace: Pace) -> None:
+    """What is told anew; a canary needs rows that are yet to be sent."""
+    limit = pace.limit or None
+    if pace.limit is not None and limit != batch.row_limit:
+        batches.set_limit(tx, batch.id, limit, actor=context.actor)
+    if pace.weight is not None and pace.weight != batch.weight:
+        batches.set_weight(tx, batch.id, pace.weight, actor=context.actor)
+    if pace.canary is not None and proposal.difference.to_send:
+        canaries.begin(tx, batch.id, pace.canary, actor=context.actor)
+    elif batch.canary is not None and batch.canary_phase is Phase.TRYING:
+        canaries.choose(tx, batch.id, batch.canary.rows)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from orchestrator.domain.batch import BatchState, Stop, batch_state
+from orchestrator.domain.canary import WHOLE
 from orchestrator.domain.forecast import SAMPLE, Forecast, forecast
 from orchestrator.domain.gate import KINDS
 from orchestrator.domain.money import to_usd, to_usd_or_none
@@ -108,6 +109,10 @@ class BatchStatus:
             return f"`orchestrator resume {title} --budget USD` goes on with a higher one."
         if self.batch.stop_code is Stop.MAX_PRICE:
             return "Submit the same spec again with a higher --max-price."
+        if self.batch.stop_code is Stop.LIMIT:
+            return "Submit the same spec again with a higher --limit, or --limit none."
+        if self.batch.stop_code is Stop.CANARY:
+            return f"`orchestrator resume {title}` lets the other rows go all the same."
         return f"`orchestrator resolve {title}` shows which; settle each with --charged."
 
     def person_mend(self, code: str) -> str:
@@ -154,6 +159,10 @@ class BatchStatus:
             },
             "gate": self._gate_json(),
             "workers": self.workers,
+            "priority": batch.weight,
+            "limit": batch.row_limit,
+            "sent": batch.sent_rows,
+            "canary": self._canary_json(),
             "eta": None if self.forecast is None else self._eta_json(self.forecast),
             "created_at": iso(batch.created_at),
             "finished_at": iso(batch.finished_at),
@@ -166,6 +175,19 @@ class BatchStatus:
             "low": round(forecast.low / 1000),
             "likely": round(forecast.likely / 1000),
             "high": round(forecast.high / 1000),
+        }
+
+    def _canary_json(self) -> dict[str, object] | None:
+        """How far the rows are that went first; shares as numbers, the patience in seconds."""
+        canary = self.batch.canary
+        if canary is None:
+            return None
+        return {
+            "phase": self.batch.canary_phase,
+            "rows": canary.rows,
+            "failures": canary.failures / WHOLE,
+            "cost": canary.cost / WHOLE,
+            "patience": canary.patience / 1000,
         }
 
     def _gate_json(self) -> dict[str, object] | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from orchestrator.domain.canary import UNTOLD, Pace
 from orchestrator.domain.identity import Json
 from orchestrator.domain.money import to_nanos
 from orchestrator.errors import Problem
@@ -24,6 +25,7 @@ class SpecHeader:
     retries: int = 0
     table: str | None = None
     """The file beside it that its rows come from."""
+    pace: Pace = UNTOLD
 
     @property
     def budget_nanos(self) -> int | None:

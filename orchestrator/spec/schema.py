@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.domain.canary import MAX_ROWS, MAX_WEIGHT
 from orchestrator.domain.models import models
 from orchestrator.spec.ids import MAX_ID
 from orchestrator.spec.yaml_head import MAX_RETRIES, axis_names
@@ -54,6 +55,15 @@ def _top(fields: dict[str, Schema]) -> Schema:
             "type": "integer", "minimum": 0, "maximum": MAX_RETRIES,
             "description": "Buy anew, so often, what the provider reports as failed.",
         },
+        "priority": {
+            "type": "integer", "minimum": 1, "maximum": MAX_WEIGHT,
+            "description": "How many rows go for one of a batch of priority 1.",
+        },
+        "limit": _rows("How many rows may be sent in all."),
+        "canary": {
+            "anyOf": [_rows("How many rows go first."), _canary()],
+            "description": "Rows that go first; the others follow if these go well.",
+        },
         "takes": {"$ref": "#/$defs/takes"},
         "keep": {
             "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
@@ -71,6 +81,26 @@ def _top(fields: dict[str, Schema]) -> Schema:
             "type": "array", "maxItems": MAX_EXCLUDES,
             "items": {"type": "object", "additionalProperties": False, "properties": names},
             "description": "Combinations of the lists to leave out.",
+        },
+    }  # fmt: skip
+
+
+def _rows(description: str) -> Schema:
+    return {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "description": description}
+
+
+def _canary() -> Schema:
+    share = {"type": ["number", "string"]}
+    return {
+        "type": "object", "additionalProperties": False, "required": ["rows"],
+        "properties": {
+            "rows": _rows("How many rows go first."),
+            "failures": share | {"description": "The share of them that may fail (20%)."},
+            "cost": share | {"description": "How many times their estimate they may cost (1.2)."},
+            "deadline": {
+                "type": "string",
+                "description": "How long one may take before it counts as failed (1h).",
+            },
         },
     }  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from math import prod
 
@@ -15,6 +15,7 @@ from orchestrator.spec.entries import SpecHeader
 from orchestrator.spec.files import Source
 from orchestrator.spec.yaml_lists import Axis, Exclusion
 from orchestrator.spec.yaml_more import MAX_TAKES, MoreKeys, whole_number
+from orchestrator.spec.yaml_pace import PaceKeys
 from orchestrator.spec.yaml_tree import Entries, Items, Node, Scalar, is_null
 
 MAX_PRODUCT = 1_000_000
@@ -31,10 +32,10 @@ _NOT_A_DEFAULT = {
 
 _KEYS = (
     "name", "model", "budget", "retries", "takes", "keep", "rows", "id",
+    "priority", "limit", "canary",
     "defaults", "items", "include", "exclude",
 )  # fmt: skip
 _LATER = {
-    "priority": "Leave it out: batches take turns.",
     "deadline": "Leave it out; ORCHESTRATOR_TASK_DEADLINE flags videos that take too long.",
     "download": "Leave it out; results give the addresses of the videos.",
 }
@@ -114,6 +115,7 @@ class _Reading:
         table = None if rows is None else rows.text
         header = SpecHeader(self._name(), self._model(), self._budget(), self._retries(), table)
         more = MoreKeys(self._entries, self._report)
+        header = replace(header, pace=PaceKeys(self._entries, self._report).pace())
         if row_id is not None and rows is None:
             mend = "Write it in each of items, or name a table of rows."
             self._report(row_id, "id", row_id.text, "is one id for many rows", mend)

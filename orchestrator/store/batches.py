@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Select, exists, func, literal_column, select, text, update
 
+from orchestrator.domain import canary
 from orchestrator.domain.batch import Stop, Wanted
+from orchestrator.domain.canary import Canary, Phase
 from orchestrator.domain.money import to_usd
 from orchestrator.store import history
 from orchestrator.store import tables as t
@@ -36,6 +38,11 @@ class Batch:
     stop_message: str | None
     retries: int
     max_price_nanos: int | None
+    weight: int
+    row_limit: int | None
+    sent_rows: int
+    canary_phase: Phase | None
+    canary_json: str | None
     columns: tuple[str, ...]
     created_at: int
     published_at: int | None
@@ -49,6 +56,16 @@ class Batch:
     def free_nanos(self) -> int | None:
         """What the budget leaves; None without a budget, negative where it was passed."""
         return None if self.budget_nanos is None else self.budget_nanos - self.committed_nanos
+
+    @property
+    def rows_left(self) -> int | None:
+        """How many more rows may be sent for the first time; None without a limit."""
+        return None if self.row_limit is None else max(0, self.row_limit - self.sent_rows)
+
+    @property
+    def canary(self) -> Canary | None:
+        """The rows that go first, or went."""
+        return None if self.canary_json is None else canary.from_json(self.canary_json)
 
     @property
     def committed_nanos(self) -> int:
@@ -69,6 +86,7 @@ def _batch(row: Row) -> Batch:
     values = dict(row._mapping)  # noqa: SLF001 SQLAlchemy's public name for it
     values["columns"] = tuple(json.loads(values["columns"]))
     values["wanted"] = Wanted(values["wanted"])
+    values["canary_phase"] = Phase(values["canary_phase"]) if values["canary_phase"] else None
     values["stop_code"] = Stop(values["stop_code"]) if values["stop_code"] else None
     return Batch(**values)
 
@@ -227,6 +245,27 @@ def set_max_price(tx: Tx, batch_id: int, nanos: int, *, actor: str) -> None:
     history.append(tx, actor, [Entry(batch_id, "max price", detail=f"{to_usd(nanos)} USD")])
 
 
+def set_limit(tx: Tx, batch_id: int, rows: int | None, *, actor: str) -> None:
+    """How many rows may be sent, given by a person; a stop for it is looked at anew."""
+    tx.conn.execute(update(t.batches).where(t.batches.c.id == batch_id).values(row_limit=rows))
+    clear_stop(tx, batch_id, Stop.LIMIT)
+    detail = "none" if rows is None else f"{rows} rows"
+    history.append(tx, actor, [Entry(batch_id, "limit", detail=detail)])
+
+
+def set_weight(tx: Tx, batch_id: int, weight: int, *, actor: str) -> None:
+    """How many times the rows of a batch of weight 1 this one gets while both wait."""
+    tx.conn.execute(update(t.batches).where(t.batches.c.id == batch_id).values(weight=weight))
+    history.append(tx, actor, [Entry(batch_id, "priority", detail=str(weight))])
+
+
+def put_back(tx: Tx, batch_id: int, *, held: int, first: bool) -> None:
+    """Count a purchase that a journal remembers."""
+    c = t.batches.c
+    values = {"held_nanos": c.held_nanos + held, "sent_rows": c.sent_rows + int(first)}
+    tx.conn.execute(update(t.batches).where(c.id == batch_id).values(values))
+
+
 def add_money(
     tx: Tx, batch_id: int, *, held: int = 0, estimated: int = 0, actual: int = 0, assumed: int = 0
 ) -> None:
@@ -246,8 +285,11 @@ def add_money(
     )
 
 
-def take_hold(tx: Tx, batch_id: int, nanos: int) -> bool:
-    """Reserve money for a claim, in one statement that cannot pass the budget."""
+def take_hold(tx: Tx, batch_id: int, nanos: int, *, rows: int) -> bool:
+    """Reserve money for a claim, in one statement that cannot pass the budget.
+
+    Nor the limit: `rows` of the claim are sent for the first time.
+    """
     c = t.batches.c
     spent = c.actual_nanos + c.assumed_nanos + c.held_nanos
     taken = tx.conn.execute(
@@ -256,8 +298,9 @@ def take_hold(tx: Tx, batch_id: int, nanos: int) -> bool:
             c.id == batch_id,
             c.wanted == Wanted.OPEN,
             c.budget_nanos.is_(None) | (spent + nanos <= c.budget_nanos) | (nanos == 0),
+            c.row_limit.is_(None) | (c.sent_rows + rows <= c.row_limit) | (rows == 0),
         )
-        .values(held_nanos=c.held_nanos + nanos)
+        .values(held_nanos=c.held_nanos + nanos, sent_rows=c.sent_rows + rows)
     ).rowcount
     return bool(taken)
 

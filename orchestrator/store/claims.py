@@ -12,10 +12,11 @@ from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain import budget
 from orchestrator.domain.batch import Stop, Wanted
+from orchestrator.domain.canary import Phase
 from orchestrator.domain.results import prompt_of
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import CLOCKS_APART, Policy, Submission, claim, key_trusted
-from orchestrator.store import batches, history, inputs, lives
+from orchestrator.store import batches, canaries, history, inputs, lives
 from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
@@ -109,11 +110,14 @@ def next_items(
     state: State | None = None,
     account: str | None = None,
     price_classes: Collection[str] | None = None,
+    canary: bool = False,
+    first_sends: bool = True,
 ) -> list[Next]:
     """What may be sent now, in the batch's order; with `state` only what is in it.
 
     `account`: what was sent before only if it was with this key. `price_classes`: what was not
-    sent before only if it is of one of these.
+    sent before only if it is of one of these. `canary`: only rows that go before the others.
+    `first_sends` False: only what was sent before.
     """
     c = t.items.c
     lapses = func.coalesce(t.submissions.c.lapses, 0)
@@ -129,6 +133,10 @@ def next_items(
     if account is not None:
         ours = or_(c.state == State.PENDING, t.submissions.c.account == account)
         query = query.where(ours)
+    if canary:
+        query = query.join(t.canaries, t.canaries.c.item_id == c.id)
+    if not first_sends:
+        query = query.where(c.submission_id.is_not(None))
     if price_classes is not None:
         query = query.where(or_(c.state == State.UNKNOWN, c.price_class.in_(price_classes)))
     return [
@@ -231,6 +239,7 @@ def claim_items(
             and key_trusted(found.life, now=tx.now, policy=policy)
         ):
             again.append((item, found))
+    fresh = _within_limits(tx, batch, fresh)
     fresh = fresh if room is None else fresh[: max(0, room)]
     moving = lives.moving_hold(tx, batch)
     granted = budget.holds(
@@ -247,7 +256,8 @@ def claim_items(
             tx, batch.id, Stop.BUDGET, "the budget does not cover another row", actor=actor
         )
     total = sum(hold for _, hold in affordable)
-    if affordable and not batches.take_hold(tx, batch.id, total):
+    firsts = sum(_first(*pair) for pair, _ in affordable)
+    if affordable and not batches.take_hold(tx, batch.id, total, rows=firsts):
         affordable = []
     chosen = [((item, found), found.life.hold_nanos) for item, found in again] + affordable
     claimed = [
@@ -263,6 +273,26 @@ def claim_items(
     ]
     history.append(tx, actor, entries)
     return claimed
+
+
+def _first(item: Candidate, found: Stored | None) -> bool:
+    """Whether nothing of this row was ever claimed."""
+    return found is None and item.generation == 0
+
+
+def _within_limits(
+    tx: Tx, batch: Batch, fresh: Sequence[tuple[Candidate, Stored | None]]
+) -> list[tuple[Candidate, Stored | None]]:
+    """What a canary under way, and the limit of rows, let go."""
+    if batch.canary_phase is Phase.TRYING:
+        early = canaries.among(tx, [item.item_id for item, _ in fresh])
+        fresh = [pair for pair in fresh if pair[0].item_id in early]
+    left = batch.rows_left
+    if left is None:
+        return list(fresh)
+    firsts = [pair for pair in fresh if _first(*pair)]
+    barred = {item.item_id for item, _ in firsts[left:]}
+    return [pair for pair in fresh if pair[0].item_id not in barred]
 
 
 def _claim_one(

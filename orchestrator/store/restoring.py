@@ -109,7 +109,7 @@ def put_back(tx: Tx, batch_id: int, item_id: int, told: Told, life: Submission) 
         .where(c.id == item_id, c.generation <= told.generation, c.state != State.SUCCEEDED)
         .values(generation=told.generation, submission_id=made.id)
     )
-    batches.add_money(tx, batch_id, held=life.hold_nanos)
+    batches.put_back(tx, batch_id, held=life.hold_nanos, first=told.generation == 0)
     return made
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "0006"
+SCHEMA = "0007"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -93,10 +93,25 @@ class Batch(SQLModel, table=True):
     # How often a failure that the provider reports is bought anew without being asked.
     max_price_nanos: int | None = _big(null=True)
     retries: int = Field(default=0, sa_column_kwargs={"server_default": sql("0")})
+    # How many rows may ever be sent, and how many were.
+    row_limit: int | None = _big(null=True)
+    sent_rows: int = _big(default=0)
+    canary_phase: str | None = _text(null=True)
+    canary_json: str | None = _text(null=True)
     created_at: int = _big()
     # Null while the first reading of its spec is not published: the batch is not there yet.
     published_at: int | None = _big(null=True)
     finished_at: int | None = _big(null=True)
+
+
+class CanaryRow(SQLModel, table=True):
+    """An item that goes before the others of its batch."""
+
+    __tablename__ = "canaries"
+    __table_args__ = (Index("canaries_by_batch", "batch_id"),)
+
+    item_id: int = _ref("items.id", key=True)
+    batch_id: int = _ref("batches.id")
 
 
 class Revision(SQLModel, table=True):
@@ -485,6 +500,7 @@ downloads = _table(Download)
 gates = _table(Gate)
 accounts = _table(Account)
 prices = _table(Price)
+canaries = _table(CanaryRow)
 run_times = _table(RunTime)
 sketches = _table(SketchRow)
 history = _table(History)

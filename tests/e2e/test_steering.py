@@ -204,3 +204,28 @@ def test_what_cannot_be_steered_is_refused_with_the_mend(alone: Installation) ->
     assert finished.returncode == 2
     assert "finished" in finished.stderr
     assert alone.call("run", spec, "--label", "a").returncode == 5, "paused is a person's wish"
+
+
+def test_a_canary_and_a_limit_hold_the_others_back(here: Installation, provider: Sandbox) -> None:
+    before = provider.charges
+    provider.faults({"on": "submit", "kind": "reject_422", "match": "take 1"})
+    first = ("run", here.prompts("mine.csv", 9), "--canary", "4", "--limit", "7")
+    done = here.call(*first)
+    assert done.returncode == 5, done.stdout
+    assert counts(here, "mine") == {"succeeded": 3, "rejected": 1, "pending": 5}
+    now = here.status("mine")
+    assert (now["state"], now["gate"]["reason"]) == ("paused", "canary")  # type: ignore[index]
+    assert "1 failed" in done.stderr or "1 failed" in done.stdout
+    assert provider.charges == before + 3
+    assert here.call("resume", "mine").returncode == 0
+    done = here.call("run", "mine.csv")
+    assert done.returncode == 4, done.stdout
+    assert (here.status("mine")["sent"], provider.charges) == (7, before + 6)
+    assert here.call("run", "mine.csv", "--limit", "none").returncode == 1
+    assert provider.charges == before + 8
+    provider.faults()
+    good = here.call("run", here.prompts("fine.csv", 6), "--canary", "2", "--priority", "3")
+    assert good.returncode == 0, good.stdout
+    assert here.status("fine")["canary"]["phase"] == "passed"  # type: ignore[index]
+    refused = here.call("submit", "fine.csv", "--canary", "9", "--limit", "3")
+    assert refused.returncode == 2, refused.stdout

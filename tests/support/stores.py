@@ -130,6 +130,12 @@ class Shelf:
 
     def claim(self, *row_keys: str, account: str = "acc") -> dict[str, Stored]:
         """Row key -> its submission, leased now; backoffs are over."""
+        made = self.offer(*row_keys, account=account)
+        assert sorted(made) == sorted(row_keys)
+        return made
+
+    def offer(self, *row_keys: str, account: str = "acc") -> dict[str, Stored]:
+        """As `claim`, of rows that need not all be let go."""
         self.clock.now += 600_000
         self._tokens += 1
         with self.store.write() as tx:
@@ -147,7 +153,6 @@ class Shelf:
                 room=None,
                 actor="me",
             )
-        assert sorted(one.item.row_key for one in made) == sorted(row_keys)
         return {one.item.row_key: one.stored for one in made}
 
     def answer(self, held: Stored, outcome: SubmitOutcome | NotSent) -> Stored:

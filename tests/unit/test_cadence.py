@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.domain import cadence, sketch
@@ -89,6 +89,7 @@ def test_the_first_poll_waits_for_the_first_that_may_have_ended() -> None:
     assert 0.4 * 60_000 < next_poll(0, 0.5, plan) < 0.9 * 60_000
 
 
+@settings(max_examples=25)
 @given(SPANS, AGES, st.floats(0, 1, exclude_max=True), st.floats(0.0001, 1))
 def test_a_planned_wait_is_never_short_nor_endless(
     spans: list[Span], age: int, jitter: float, worth: float

@@ -95,7 +95,7 @@ def test_the_examples_fit_the_schema_and_broken_ones_do_not() -> None:
 def test_the_broken_yaml_is_reported_whole() -> None:
     report = validate(ROOT / "batches" / "broken.yaml")
     assert [(problem.line, problem.field) for problem in report.problems] == [
-        (4, "priority"), (12, "durration"), (5, "takes"), (15, "size"), (8, "duration"),
+        (12, "durration"), (4, "priority"), (5, "takes"), (15, "size"), (8, "duration"),
         (9, "audio"), (11, "mode"),
     ]  # fmt: skip
 
