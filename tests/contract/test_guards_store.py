@@ -136,12 +136,12 @@ def test_a_task_over_which_a_worker_died_is_asked_about_alone(shelf: Shelf) -> N
 def test_a_hold_is_taken_only_within_the_budget(shelf: Shelf) -> None:
     set_budget(shelf, 10)
     with shelf.store.write() as tx:
-        assert batches.take_hold(tx, shelf.batch_id, 10)
-        assert not batches.take_hold(tx, shelf.batch_id, 1)
-        assert batches.take_hold(tx, shelf.batch_id, 0)
+        assert batches.take_hold(tx, shelf.batch_id, 10, rows=1)
+        assert not batches.take_hold(tx, shelf.batch_id, 1, rows=1)
+        assert batches.take_hold(tx, shelf.batch_id, 0, rows=1)
         batches.add_money(tx, shelf.batch_id, held=-10, actual=4, assumed=5)
-        assert not batches.take_hold(tx, shelf.batch_id, 2)
-        assert batches.take_hold(tx, shelf.batch_id, 1)
+        assert not batches.take_hold(tx, shelf.batch_id, 2, rows=1)
+        assert batches.take_hold(tx, shelf.batch_id, 1, rows=1)
     assert shelf.batch.held_nanos == 1
 
 
@@ -149,7 +149,7 @@ def test_a_hold_is_taken_only_within_the_budget(shelf: Shelf) -> None:
 def test_no_hold_is_taken_for_a_batch_that_is_not_wanted(shelf: Shelf, wanted: Wanted) -> None:
     with shelf.store.write() as tx:
         steering.want(tx, shelf.batch_id, wanted, actor="me")
-        assert not batches.take_hold(tx, shelf.batch_id, 1)
+        assert not batches.take_hold(tx, shelf.batch_id, 1, rows=1)
     assert shelf.batch.held_nanos == 0
 
 
