@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from json.encoder import encode_basestring
 
 KEY_VERSION = 1
@@ -50,10 +51,15 @@ def canonical_json(value: Json) -> str:
 
 
 def _canonical_object(value: Mapping[str, Json]) -> str:
-    pairs = [f"{encode_basestring(key)}:{canonical_json(value[key])}" for key in sorted(value)]
+    pairs = [
+        f"{encode_basestring(key)}:"
+        f"{encode_basestring(entry) if type(entry) is str else canonical_json(entry)}"
+        for key, entry in sorted(value.items())
+    ]
     return "{" + ",".join(pairs) + "}"
 
 
+@lru_cache(maxsize=1024)
 def plain_number(value: int | Decimal) -> str:
     """Plain decimal notation: 1.0 is `1`, 0.50 is `0.5`, 1E+2 is `100`, -0 is `0`."""
     if isinstance(value, int):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from orchestrator.domain import cadence, sketch
 from orchestrator.domain.sketch import Sketch, Span
 from orchestrator.services.context import Context
-from orchestrator.store import sketches
+from orchestrator.store import counting, sketches
 
 AT_ONCE = 500
 MOST_ROUNDS = 20
@@ -21,6 +21,8 @@ def run_once(context: Context) -> int:
     Computed outside of any transaction and put against the version that was read, so a doubled
     tick folds nothing twice and no writer waits for it.
     """
+    with context.store.write() as tx:
+        counting.fold(tx)
     folded = 0
     for _ in range(MOST_ROUNDS):
         with context.store.read() as tx:

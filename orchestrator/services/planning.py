@@ -13,7 +13,7 @@ from orchestrator.services.context import Context
 from orchestrator.services.intake import default_options, grouped, too_many_problems
 from orchestrator.services.pricing import Estimate, estimate
 from orchestrator.spec import AS_FOUND, BadRow, Note, Reading, SpecRow, open_spec
-from orchestrator.store import batches, intake, prices, views
+from orchestrator.store import batches, counting, intake, prices
 from orchestrator.store.batches import Batch
 
 _AWAY = (None, State.WITHDRAWN, State.INVALID)
@@ -126,7 +126,7 @@ def _known(
             batch = None
         rows = 0
         if batch is not None:
-            counts = views.counts(tx, batch.id)
+            counts = counting.by_state(tx, batch.id)
             rows = sum(counts.values()) - counts[State.WITHDRAWN] - counts[State.INVALID]
         return batch, prices.known(tx, context.provider), rows
 

@@ -21,7 +21,7 @@ from orchestrator.services import intake, planning, schedule_events
 from orchestrator.services.context import Context
 from orchestrator.services.planning import Plan
 from orchestrator.spec import Spec, open_spec
-from orchestrator.store import batches, occurrences, schedules, views
+from orchestrator.store import batches, counting, occurrences, schedules
 from orchestrator.store.engine import Tx
 from orchestrator.store.occurrences import Run
 from orchestrator.store.schedules import Schedule
@@ -241,7 +241,7 @@ def _close_ended(context: Context) -> int:
 def _close(context: Context, run: Run) -> bool:
     assert run.batch_id is not None  # noqa: S101 narrows for the type checker
     with context.store.write() as tx:
-        succeeded = views.counts(tx, run.batch_id)[State.SUCCEEDED]
+        succeeded = counting.by_state(tx, run.batch_id)[State.SUCCEEDED]
         cancelled = batches.get(tx, run.batch_id).wanted is Wanted.CANCELLED
         if succeeded or cancelled:
             if occurrences.end(tx, run, RunState.FINISHED) and succeeded:

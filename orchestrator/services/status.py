@@ -13,7 +13,7 @@ from orchestrator.domain.money import to_usd, to_usd_or_none
 from orchestrator.domain.states import IN_FLIGHT, OPEN, POLLED, State
 from orchestrator.services.context import Context
 from orchestrator.services.pricing import Estimate, estimate
-from orchestrator.store import gates, prices, views, workers
+from orchestrator.store import counting, gates, prices, views, workers
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
 from orchestrator.store.gates import Gate
@@ -232,7 +232,7 @@ def iso(time_ms: int | None) -> str | None:
 
 
 def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
-    counts = views.counts(tx, batch.id)
+    counts = counting.by_state(tx, batch.id)
     waiting = views.waiting(tx, batch.id)
     if context.account is not None and batch.finished_at is None:
         for item_state, number in views.sent_with_other_key(tx, batch.id, context.account).items():
@@ -254,7 +254,7 @@ def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
     gate = next(iter(standing or closed), None)
     barred = {key: sum(codes.values()) for key, codes in waiting.items()}
     moving = sum(counts[key] - barred.get(key, 0) for key in (State.SUBMITTING, *POLLED))
-    left = {} if batch.finished_at else views.unsent_by_class(tx, batch.id)
+    left = {} if batch.finished_at else counting.unsent_by_class(tx, batch.id)
     unsent = estimate(left, prices.known(tx, batch.provider) if left else {})
     alive = 0 if batch.finished_at else len(workers.alive(tx))
     coming = _forecast(tx, batch, counts) if state is BatchState.RUNNING else None

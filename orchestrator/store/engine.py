@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -133,6 +133,27 @@ def insert_ignoring(tx: Tx, table: Table) -> Any:
     """INSERT that passes over rows which are there already; both databases spell it alike."""
     dialect = postgresql if tx.locks_rows else sqlite
     return dialect.insert(table).on_conflict_do_nothing()
+
+
+def insert_many(
+    tx: Tx, table: Table, columns: Sequence[str], rows: Iterable[tuple[object, ...]]
+) -> None:
+    """INSERT of many rows, as fast as the database takes them; their values are not adapted."""
+    names = ", ".join(columns)
+    if not tx.locks_rows:
+        marks = ", ".join("?" * len(columns))
+        statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"
+        tx.conn.exec_driver_sql(statement, list(rows))
+        return
+    statement = f"COPY {table.name} ({names}) FROM STDIN"
+    driver: Any = tx.conn.connection.driver_connection
+    dbapi: Any = tx.conn.dialect.dbapi
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except dbapi.Error as error:
+        raise DBAPIError(statement, None, error) from error
 
 
 def safe_url(url: str) -> str:

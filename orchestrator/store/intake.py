@@ -23,7 +23,7 @@ from sqlalchemy.sql import ColumnElement
 from orchestrator.domain.states import State
 from orchestrator.store import history, inputs
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx
+from orchestrator.store.engine import Tx, insert_many
 from orchestrator.store.history import Entry
 from orchestrator.store.inputs import NewInput
 
@@ -145,12 +145,14 @@ def stage(
         inputs.keep(
             tx, [NewInput(r.digest, r.model, r.input_json) for r in new if r.invalid is None]
         )
-        tx.conn.execute(
-            insert(t.items),
-            [
-                _item(row, batch_id, revision_id, position, tx.now)
+        insert_many(
+            tx,
+            t.items,
+            _COLUMNS,
+            (
+                (batch_id, revision_id, revision_id, position, *_own(row), tx.now)
                 for position, row in enumerate(new, start=after_position + 1)
-            ],
+            ),
         )
     seen = [row for row in rows if (row.row_key, row.digest) in present]
     if seen:
@@ -172,24 +174,19 @@ def stage(
     return len(new)
 
 
-def _item(
-    row: Staged, batch_id: int, revision_id: int, position: int, now: int
-) -> dict[str, object]:
-    return {
-        "batch_id": batch_id,
-        "revision_id": revision_id,
-        "seen_revision_id": revision_id,
-        "position": position,
-        "row_key": row.row_key,
-        "digest": row.digest,
-        "model": row.model,
-        "price_class": row.price_class,
-        "source": row.source,
-        "state": State.PENDING if row.invalid is None else State.INVALID,
-        "error_code": None if row.invalid is None else INVALID_CODE,
-        "error_message": row.invalid,
-        "updated_at": now,
-    }
+_COLUMNS = (
+    *("batch_id", "revision_id", "seen_revision_id", "position"),
+    *("row_key", "digest", "model", "price_class", "source"),
+    *("state", "error_code", "error_message", "updated_at"),
+)
+_PENDING, _INVALID = State.PENDING.value, State.INVALID.value
+
+
+def _own(row: Staged) -> tuple[str | None, ...]:
+    """What an item has of its row, in the order of the columns."""
+    code, state = (None, _PENDING) if row.invalid is None else (INVALID_CODE, _INVALID)
+    known = (row.row_key, row.digest, row.model, row.price_class, row.source)
+    return (*known, state, code, row.invalid)
 
 
 def _others(revision_id: int) -> ColumnElement[bool]:
@@ -206,8 +203,34 @@ def _others(revision_id: int) -> ColumnElement[bool]:
 _older = t.items.alias("older")
 
 
+def _is_first(tx: Tx, batch_id: int) -> bool:
+    """Whether nothing of the batch was ever published, so that there is nothing to compare with."""
+    query = select(t.batches.c.published_at).where(t.batches.c.id == batch_id)
+    return tx.conn.execute(query).scalar_one() is None
+
+
+def _all_new(tx: Tx, revision_id: int) -> Difference:
+    c = t.items.c
+    query = select(c.price_class, c.state, func.count()).where(c.revision_id == revision_id)
+    found = tx.conn.execute(query.group_by(c.price_class, c.state)).all()
+    prices = {name: number for name, state, number in found if state == State.PENDING}
+    return Difference(
+        added=sum(prices.values()),
+        known=0,
+        changed=0,
+        changed_sent=0,
+        removed=0,
+        removed_pending=0,
+        revived=0,
+        invalid=sum(number for _, state, number in found if state == State.INVALID),
+        price_classes=prices,
+    )
+
+
 def difference(tx: Tx, batch_id: int, revision_id: int) -> Difference:
     """Compare the staged revision with the batch, set-wise."""
+    if _is_first(tx, batch_id):
+        return _all_new(tx, revision_id)
     c = t.items.c
     staged = and_(c.batch_id == batch_id, c.revision_id == revision_id)
     again = and_(
@@ -268,6 +291,34 @@ def publish(
     Bad rows of earlier readings that this one does not have are mended, or gone: nothing was ever
     sent of them, and nothing of them stays.
     """
+    withdrawn = 0
+    if not _is_first(tx, batch_id):
+        withdrawn = _replace(tx, batch_id, revision_id, prune=prune, resend_changed=resend_changed)
+    tx.conn.execute(
+        update(t.revisions)
+        .where(t.revisions.c.id == revision_id)
+        .values(state=PUBLISHED, published_at=tx.now, rows=rows)
+    )
+    open_items = exists().where(t.items.c.batch_id == batch_id, text(f"items.{t.OPEN_ITEM}"))
+    reopened = tx.conn.execute(select(open_items)).scalar_one()
+    b = t.batches.c
+    tx.conn.execute(
+        update(t.batches)
+        .where(b.id == batch_id)
+        .values(
+            columns=json.dumps(list(columns), ensure_ascii=False),
+            published_at=func.coalesce(b.published_at, tx.now),
+            finished_at=None if reopened else b.finished_at,
+            intake_token=None,
+            intake_until=None,
+        )
+    )
+    history.append(tx, actor, [Entry(batch_id, "submitted", detail=f"{rows} rows")])
+    return withdrawn
+
+
+def _replace(tx: Tx, batch_id: int, revision_id: int, *, prune: bool, resend_changed: bool) -> int:
+    """Let what is staged take the place of what was; returns how many pending ones step back."""
     c = t.items.c
     tx.conn.execute(
         delete(t.items).where(
@@ -302,26 +353,6 @@ def publish(
         )
         .values(state=State.PENDING, error_code=None, due_at=0, updated_at=tx.now)
     )
-    tx.conn.execute(
-        update(t.revisions)
-        .where(t.revisions.c.id == revision_id)
-        .values(state=PUBLISHED, published_at=tx.now, rows=rows)
-    )
-    open_items = exists().where(c.batch_id == batch_id, text(f"items.{t.OPEN_ITEM}"))
-    reopened = tx.conn.execute(select(open_items)).scalar_one()
-    b = t.batches.c
-    tx.conn.execute(
-        update(t.batches)
-        .where(b.id == batch_id)
-        .values(
-            columns=json.dumps(list(columns), ensure_ascii=False),
-            published_at=func.coalesce(b.published_at, tx.now),
-            finished_at=None if reopened else b.finished_at,
-            intake_token=None,
-            intake_until=None,
-        )
-    )
-    history.append(tx, actor, [Entry(batch_id, "submitted", detail=f"{rows} rows")])
     return withdrawn
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "0007"
+SCHEMA = "0008"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -184,6 +184,19 @@ class Item(SQLModel, table=True):
     error_code: str | None = _text(null=True)
     error_message: str | None = _text(null=True)
     updated_at: int = _big()
+
+
+class ItemCount(SQLModel, table=True):
+    """How many items of a revision are in a state; several rows of a kind add up."""
+
+    __tablename__ = "item_counts"
+    __table_args__ = (Index("item_counts_by_revision", "revision_id", "state", "price_class"),)
+
+    id: int | None = _id()
+    revision_id: int = _big()
+    state: str = _text()
+    price_class: str = _text()
+    number: int = _big()
 
 
 class Submission(SQLModel, table=True):
@@ -501,6 +514,7 @@ gates = _table(Gate)
 accounts = _table(Account)
 prices = _table(Price)
 canaries = _table(CanaryRow)
+item_counts = _table(ItemCount)
 run_times = _table(RunTime)
 sketches = _table(SketchRow)
 history = _table(History)

@@ -63,24 +63,17 @@ class HistoryLine:
     detail: str | None
 
 
-def counts(tx: Tx, batch_id: int) -> dict[State, int]:
-    """Items by state, all states present."""
-    query = (
-        select(t.items.c.state, func.count())
-        .where(t.items.c.batch_id == batch_id, _PUBLISHED)
-        .group_by(t.items.c.state)
-    )
-    found = {State(state): number for state, number in tx.conn.execute(query)}
-    return {state: found.get(state, 0) for state in State}
-
-
 def waiting(tx: Tx, batch_id: int) -> dict[State, dict[str, int]]:
     """Open items that need a person: state -> code -> number."""
     open_item: ColumnElement[bool] = literal_column(f"items.{t.OPEN_ITEM}")
     query = (
         select(t.items.c.state, t.submissions.c.needs_person, func.count())
         .join(t.submissions, t.submissions.c.id == t.items.c.submission_id)
-        .where(t.items.c.batch_id == batch_id, open_item, t.submissions.c.needs_person.is_not(None))
+        .where(
+            t.submissions.c.batch_id == batch_id,
+            open_item,
+            t.submissions.c.needs_person.is_not(None),
+        )
         .group_by(t.items.c.state, t.submissions.c.needs_person)
     )
     found: dict[State, dict[str, int]] = {}
@@ -104,22 +97,6 @@ def sent_with_other_key(tx: Tx, batch_id: int, account: str) -> dict[State, int]
         .group_by(t.items.c.state)
     )
     return {State(state): number for state, number in tx.conn.execute(query)}
-
-
-def unsent_by_class(tx: Tx, batch_id: int) -> dict[str, int]:
-    """Price class -> number of items that are still to be sent for the first time."""
-    c = t.items.c
-    query = (
-        select(c.price_class, func.count())
-        .where(
-            c.batch_id == batch_id,
-            literal_column(f"items.{t.CLAIMABLE}"),
-            c.state == State.PENDING,
-            _PUBLISHED,
-        )
-        .group_by(c.price_class)
-    )
-    return {row.price_class: row[1] for row in tx.conn.execute(query)}
 
 
 def latest_ends(tx: Tx, batch_id: int, limit: int) -> list[End]:
@@ -146,22 +123,25 @@ def youngest_accepted(tx: Tx, batch_id: int) -> int | None:
 
 def waiting_to_be_sent(tx: Tx, provider: str) -> dict[str, int]:
     """Title -> rows, for each batch that has some waiting and that a person wants sent."""
-    b, i = t.batches.c, t.items.c
+    b, c, r = t.batches.c, t.item_counts.c, t.revisions.c
+    number = func.sum(c.number)
     query = (
-        select(b.name, b.label, func.count())
-        .join(t.items, i.batch_id == b.id)
+        select(b.name, b.label, number)
+        .join(t.revisions, r.batch_id == b.id)
+        .join(t.item_counts, c.revision_id == r.id)
         .where(
-            literal_column(f"items.{t.CLAIMABLE}"),
-            _PUBLISHED,
+            c.state.in_((State.PENDING, State.UNKNOWN)),
+            r.state == "published",
             b.finished_at.is_(None),
             b.wanted == Wanted.OPEN,
             b.stop_code.is_(None),
             b.provider == provider,
         )
         .group_by(b.id, b.name, b.label)
+        .having(number > 0)
         .order_by(b.id)
     )
-    return {f"{name}@{label}": rows for name, label, rows in tx.conn.execute(query)}
+    return {f"{name}@{label}": int(rows) for name, label, rows in tx.conn.execute(query)}
 
 
 def failures(tx: Tx, batch_id: int) -> list[tuple[str, str, str, int]]:
@@ -173,7 +153,7 @@ def failures(tx: Tx, batch_id: int) -> list[tuple[str, str, str, int]]:
         )
         .where(
             c.batch_id == batch_id,
-            c.state.in_([State.FAILED, State.CANCELLED, State.REJECTED]),
+            c.state.in_([State.FAILED, State.CANCELLED, State.REJECTED, State.INVALID]),
         )
         .group_by(c.state, func.coalesce(c.error_code, c.state))
         .order_by(func.count().desc())

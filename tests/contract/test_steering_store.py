@@ -7,8 +7,9 @@ import pytest
 from orchestrator.domain.batch import Wanted
 from orchestrator.domain.outcome import TaskStatus
 from orchestrator.domain.states import State
-from orchestrator.store import batches, steering, views
+from orchestrator.store import batches, steering
 from orchestrator.store import tables as t
+from tests.support.counted import counts as counts_of
 from tests.support.stores import (
     COST_NOTHING,
     LOST,
@@ -65,11 +66,11 @@ def test_a_resume_leaves_what_an_edit_took_back(shelf: Shelf) -> None:
     shelf.publish(row("a", text="first"))
     shelf.publish(row("a", text="second"))
     with shelf.store.read() as tx:
-        assert views.counts(tx, shelf.batch_id)[S.WITHDRAWN] == 1
+        assert counts_of(tx, shelf.batch_id)[S.WITHDRAWN] == 1
     assert cancel(shelf) == 1
     assert resume(shelf) == 1
     with shelf.store.read() as tx:
-        found = views.counts(tx, shelf.batch_id)
+        found = counts_of(tx, shelf.batch_id)
     assert (found[S.PENDING], found[S.WITHDRAWN]) == (1, 1)
 
 

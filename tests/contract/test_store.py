@@ -46,6 +46,7 @@ from orchestrator.store.claims import Claimed
 from orchestrator.store.engine import Store
 from orchestrator.store.intake import Difference, Staged
 from orchestrator.store.lives import Lease
+from tests.support.counted import counts as counts_of
 from tests.support.postgres import fresh_database, postgres_server
 
 PRICE = parse_amount("0.0414")
@@ -201,7 +202,7 @@ def answer(store: Store, held: Sequence[Claimed], outcome: object, token: str = 
 
 def counts(store: Store, batch: Batch) -> dict[State, int]:
     with store.read() as tx:
-        return {state: n for state, n in views.counts(tx, batch.id).items() if n}
+        return {state: n for state, n in counts_of(tx, batch.id).items() if n}
 
 
 def money(store: Store, batch: Batch) -> tuple[int, int, int, int]:

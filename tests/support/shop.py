@@ -20,9 +20,10 @@ from orchestrator.provider import ProviderClient, Timeouts
 from orchestrator.services import gatekeeping, intake, polling, submission
 from orchestrator.services.context import Context, Timing
 from orchestrator.services.desk import Desk
-from orchestrator.store import claims, schema, views
+from orchestrator.store import claims, schema
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Store
+from tests.support.counted import counts as counts_of
 
 PROVIDER = "http://127.0.0.1:1/api/v1"
 Handler = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
@@ -126,7 +127,7 @@ class Shop:
 
     def counts(self, batch: Batch) -> dict[State, int]:
         with self.store.read() as tx:
-            return {state: n for state, n in views.counts(tx, batch.id).items() if n}
+            return {state: n for state, n in counts_of(tx, batch.id).items() if n}
 
 
 async def accept(request: httpx.Request) -> httpx.Response:

@@ -14,6 +14,7 @@ from orchestrator.errors import SpecError
 from orchestrator.spec.templates import parse_template
 from tests.unit.spec.reading import Reader
 
+SHARE = "a share is a number such as 0.2 or 20%, a ratio one such as 1.2"
 NAME = "spec.yaml"
 PRODUCTS = "sku,Style,product\na1,cosy,lamp\nb2,bold,chair\n"
 
@@ -176,8 +177,7 @@ def test_own_keys_of_items_come_back(read: Reader) -> None:
         ("prompts: [a]\ncanary: {failures: x}\n",
          [(2, 9, "canary", "does not say how many rows", "Write rows: 10.")]),
         ("prompts: [a]\ncanary: {rows: 2, failures: x, bound: 1}\n",
-         [(2, 29, "failures", "cannot be read: a share is a number such as 0.2 or 20%, a ratio one "
-           "such as 1.2", "Mend it."),
+         [(2, 29, "failures", f"cannot be read: {SHARE}", "Mend it."),
           (2, 32, "bound", "is not a key of canary", "Known: rows, failures, cost, deadline.")]),
         ("prompts: [a]\nid: b\n",
          [(2, 5, "id", "is one id for many rows",
