@@ -1,13 +1,17 @@
--- One request's leave to be sent: the account's gate first, then its rate (GCRA).
+-- One request's leave to be sent: the account's gate, its rate (GCRA), and the pace of its kind.
 --
 -- KEYS[1]  orchestrator:{account}:gate  "timed|reason" or "held|reason"; expires by itself
 -- KEYS[2]  orchestrator:{account}:rate  theoretical arrival time of the next request, in
 --                                       microseconds of this server's clock; expires when past
+-- KEYS[3]  orchestrator:{account}:pace:<kind>  what slow.lua wrote after a refusal, and `arrival`
+--                                       as above for this kind; gone at the full rate
 -- ARGV[1]  microseconds between two requests at the full rate; 0 is no limit
 -- ARGV[2]  requests that may come at once (at least 1)
 -- ARGV[3]  "ask" for a request that buys nothing: it passes a gate that is held
+-- ARGV[4]  microseconds to take for the time; empty is this server's clock
 --
--- Returns {"granted"}, {"wait", microseconds} or {"closed", milliseconds, gate}.
+-- Returns {"granted", microseconds of the clock}, {"wait", microseconds} or
+-- {"closed", milliseconds, gate}.
 -- Over any t seconds at most rate * t + burst requests are granted.
 
 local gate = redis.call('GET', KEYS[1])
@@ -15,14 +19,17 @@ if gate and not (ARGV[3] == 'ask' and string.sub(gate, 1, 5) == 'held|') then
   return {'closed', redis.call('PTTL', KEYS[1]), gate}
 end
 
+local now = tonumber(ARGV[4])
+if not now then
+  local clock = redis.call('TIME')
+  now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+end
 local interval = tonumber(ARGV[1])
 if interval == 0 then
-  return {'granted'}
+  return {'granted', now}
 end
 
 local burst = tonumber(ARGV[2])
-local clock = redis.call('TIME')
-local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local arrival = tonumber(redis.call('GET', KEYS[2]) or now)
 if arrival < now then
   arrival = now
@@ -31,11 +38,28 @@ end
 if arrival > now + burst * interval then
   arrival = now + burst * interval
 end
-
 local early = arrival - (burst - 1) * interval - now
+
+local pace, paced_arrival
+local known = redis.call('HMGET', KEYS[3], 'top', 'cut_at', 'arrival')
+if known[1] then
+  pace = paced_rate(tonumber(known[1]), tonumber(known[2]), 1000000 / interval, now)
+  if not pace then
+    redis.call('DEL', KEYS[3])
+  else
+    local apart = 1000000 / pace
+    paced_arrival = math.min(math.max(tonumber(known[3]), now), now + SLACK + apart)
+    early = math.max(early, math.ceil(paced_arrival - SLACK - now))
+    paced_arrival = paced_arrival + apart
+  end
+end
+
 if early > 0 then
   return {'wait', early}
 end
 arrival = arrival + interval
 redis.call('SET', KEYS[2], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000))
-return {'granted'}
+if pace then
+  redis.call('HSET', KEYS[3], 'arrival', string.format('%.0f', paced_arrival))
+end
+return {'granted', now}

@@ -1,4 +1,4 @@
-"""One request rate and one gate for every process that uses an account.
+"""One request rate, its pace after refusals, and one gate for every process of an account.
 
 The database owns gates; what is kept here is a mirror that is cheap to read before each request.
 Losing all of it is harmless: the next answer of the provider closes the gate again.
@@ -7,8 +7,8 @@ Losing all of it is harmless: the next answer of the provider closes the gate ag
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import cast
 
@@ -24,7 +24,9 @@ _LONGEST = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Send one request now."""
+    """Send one request now. `at` is the limiter's own time stamp, for `slow`."""
+
+    at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,34 +47,47 @@ class Closed:
 class RateLimiter:
     """`account` is the API key's fingerprint; `rate` is requests per second, None for no limit.
 
+    `clock` gives microseconds and stands in for the server's own clock.
+
     Every method raises ServiceError when the server cannot be asked; then nothing may be sent.
     Raises ValueError for a rate or burst that is not positive.
     """
 
-    def __init__(self, redis: Redis, *, account: str, rate: float | None, burst: int) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        account: str,
+        rate: float | None,
+        burst: int,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
         if burst < 1 or (rate is not None and not (math.isfinite(rate) and rate > 0)):
             raise ValueError(f"rate {rate} and burst {burst} must be positive")
         self._redis = redis
         self._gate = f"orchestrator:{{{account}}}:gate"
         self._rate = f"orchestrator:{{{account}}}:rate"
+        # Submits and polls may have limits of their own at the provider: each kind has its pace.
+        self._paces = {buys: f"{self._rate[:-4]}pace:{_kind(buys=buys)}" for buys in (True, False)}
         # Rounded up: the rate is never passed, at the price of a few millionths of it.
         self._interval = 0 if rate is None else math.ceil(1_000_000 / rate)
         self._burst = burst
-        scripts = files("orchestrator.limits")
-        self._acquire = redis.register_script(scripts.joinpath("gcra.lua").read_text("utf-8"))
-        self._close = redis.register_script(scripts.joinpath("close.lua").read_text("utf-8"))
+        self._clock = clock
+        self._acquire = redis.register_script(_script("pace.lua", "gcra.lua"))
+        self._slow = redis.register_script(_script("pace.lua", "slow.lua"))
+        self._close = redis.register_script(_script("close.lua"))
 
     async def acquire(self, *, buys: bool = True) -> Granted | Wait | Closed:
         """Leave for one request, in one atomic call.
 
         One that buys nothing passes a held gate: what was paid for is asked about all the same.
         """
-        keys = [self._gate, self._rate]
-        arguments = [self._interval, self._burst, "buy" if buys else "ask"]
+        keys = [self._gate, self._rate, self._paces[buys]]
+        arguments = [self._interval, self._burst, _kind(buys=buys), self._now()]
         answer = await _asked(self._acquire(keys=keys, args=arguments))
         match answer:
-            case [b"granted" | "granted"]:
-                return Granted()
+            case [b"granted" | "granted", int(at)]:
+                return Granted(at)
             case [b"wait" | "wait", int(micros)]:
                 return Wait(micros / 1_000_000)
             case [b"closed" | "closed", int(millis), bytes() | str() as gate]:
@@ -83,6 +98,17 @@ class RateLimiter:
                     f"the broker gave an unexpected answer to the rate limit: {answer!r:.100}",
                     mend="Let no other program write to keys that begin with orchestrator:.",
                 )
+
+    async def slow(self, granted: Granted, *, buys: bool = True) -> bool:
+        """The provider refused what was granted as one too many: send that kind more slowly.
+
+        The pace comes back by itself. True where it was cut; False for a request that was sent
+        before the last cut, and without a rate.
+        """
+        if self._interval == 0:
+            return False
+        arguments = [self._interval, granted.at, self._now()]
+        return bool(await _asked(self._slow(keys=[self._paces[buys]], args=arguments)))
 
     async def close(self, reason: str, seconds: float | None) -> None:
         """Mirror a closed gate for `seconds`; None until `open`, renewed at least every 5 minutes.
@@ -96,6 +122,18 @@ class RateLimiter:
     async def open(self) -> None:
         """Take the mirror away."""
         await _asked(cast("Awaitable[object]", self._redis.delete(self._gate)))
+
+    def _now(self) -> str | int:
+        return "" if self._clock is None else self._clock()
+
+
+def _kind(*, buys: bool) -> str:
+    return "buy" if buys else "ask"
+
+
+def _script(*names: str) -> str:
+    folder = files("orchestrator.limits")
+    return "\n".join(folder.joinpath(name).read_text("utf-8") for name in names)
 
 
 async def _asked(call: Awaitable[object]) -> object:

@@ -30,5 +30,7 @@ class Desk:
     jitter: Callable[[], float]
     turn: asyncio.Lock
     """Held while waiting at the limiter: one waits for all, or they would all wake together."""
+    ask_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """The same for what buys nothing: polls never queue behind slowed submits."""
     breaker: Breaker = field(default_factory=Breaker)
     plans: Plans = field(default_factory=Plans)

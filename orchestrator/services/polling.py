@@ -80,7 +80,9 @@ async def _poll(desk: Desk, stored: Stored, now: int, recorder: recording.Record
 
 async def _ask(desk: Desk, stored: Stored) -> PollOutcome:
     deadline = desk.monotonic() + PATIENCE_SECONDS
-    reason = await turns.take(desk, lambda: deadline - desk.monotonic(), buys=False)
-    if reason is not None:
-        return AskLater(Detail(message=reason), retry_after=5.0)
-    return await desk.client.task(stored.life.task_id or "")
+    turn = await turns.take(desk, lambda: deadline - desk.monotonic(), buys=False)
+    if isinstance(turn, str):
+        return AskLater(Detail(message=turn), retry_after=5.0)
+    outcome = await desk.client.task(stored.life.task_id or "")
+    await turns.heed(desk, turn, outcome, buys=False)
+    return outcome

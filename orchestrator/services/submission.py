@@ -159,14 +159,18 @@ async def _send(
     desk: Desk, held: ClaimedChunk, claimed: Claimed, recorder: recording.Recorder
 ) -> SubmitOutcome | NotSent:
     """Wait for a turn, look at the clocks once more, send."""
-    reason = await turns.take(desk, lambda: _lease_left(desk, held), buys=True)
-    reason = reason or _too_late(desk, held, claimed)
+    turn = await turns.take(desk, lambda: _lease_left(desk, held), buys=True)
+    if isinstance(turn, str):
+        return NotSent(turn)
+    reason = _too_late(desk, held, claimed)
     if recorder.stalled:
         reason = "the database is away, so an answer could not be recorded"
     if reason is not None:
         return NotSent(reason)
     body = body_from_json(claimed.item.model, claimed.item.input_json)
-    return await desk.client.submit(body, claimed.stored.idempotency_key)
+    outcome = await desk.client.submit(body, claimed.stored.idempotency_key)
+    await turns.heed(desk, turn, outcome, buys=True)
+    return outcome
 
 
 def _lease_left(desk: Desk, held: ClaimedChunk) -> float:

@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from orchestrator.domain.outcome import (
+    AskLater,
+    GateReason,
+    NothingCharged,
+    NotSent,
+    PollOutcome,
+    SubmitOutcome,
+)
 from orchestrator.errors import ServiceError
 from orchestrator.limits import Closed, Granted, Wait
 from orchestrator.services.desk import Desk
 
 
-async def take(desk: Desk, patience: Callable[[], float], *, buys: bool) -> str | None:
+async def take(desk: Desk, patience: Callable[[], float], *, buys: bool) -> Granted | str:
     """Wait for leave to send one request; a sentence where the wait is over without it.
 
     `patience` says how many seconds the caller may still wait; `buys` whether it may cost money.
     """
-    async with desk.turn:
+    async with desk.turn if buys else desk.ask_turn:
         while True:
             try:
                 answer = await desk.limiter.acquire(buys=buys)
@@ -24,10 +32,28 @@ async def take(desk: Desk, patience: Callable[[], float], *, buys: bool) -> str 
                 return error.message
             match answer:
                 case Granted():
-                    return None
+                    return answer
                 case Closed(_, reason):
                     return f"the gate is closed: {reason}"
                 case Wait(seconds):
                     if seconds > patience():
                         return "no turn at the rate limiter in time"
                     await asyncio.sleep(seconds)
+
+
+async def heed(
+    desk: Desk, turn: Granted, outcome: SubmitOutcome | PollOutcome | NotSent, *, buys: bool
+) -> None:
+    """Slow the fleet where the provider answered 429, at once: before the answer is recorded."""
+    match outcome:
+        case (
+            NothingCharged(gate=GateReason.RATE_LIMITED, retry_after=seconds)
+            | AskLater(gate=GateReason.RATE_LIMITED, retry_after=seconds)
+        ):
+            try:
+                await desk.limiter.slow(turn, buys=buys)
+                if seconds:
+                    await desk.limiter.close(GateReason.RATE_LIMITED, seconds)
+            except ServiceError:
+                # Without the limiter nobody sends anyway; the database's gate is closed as ever.
+                return
