@@ -46,7 +46,7 @@ def _reserve(tx: Tx, context: Context, account: str) -> list[Chunk]:
         return []
     room = None
     if context.max_in_flight is not None:
-        room = context.max_in_flight - claims.in_flight(tx)
+        room = context.max_in_flight - claims.in_flight(tx, account)
     book = prices.known(tx, context.provider)
     chunks: list[Chunk] = []
     waiting = [batch for batch in claims.sendable_batches(tx) if batch.provider == context.provider]

@@ -75,7 +75,7 @@ def claim_chunk(
             return None
         room = None
         if context.max_in_flight is not None:
-            room = context.max_in_flight - claims.in_flight(tx)
+            room = claims.room(tx, desk.account, context.max_in_flight)
         lease = Lease(uuid.uuid4().hex, tx.now + context.timing.lease, desk.owner)
         claimed = claims.claim_items(
             tx,

@@ -178,12 +178,26 @@ def started(tx: Tx, chunk_id: str) -> None:
     tx.conn.execute(delete(t.chunks).where(t.chunks.c.id == chunk_id))
 
 
-def in_flight(tx: Tx) -> int:
-    """Submissions that may be running at the provider."""
+def in_flight(tx: Tx, account: str) -> int:
+    """The account's submissions that may be running at the provider."""
     where: ColumnElement[bool] = literal_column(f"submissions.{t.IN_FLIGHT}")
+    query = select(func.count()).select_from(t.submissions)
     return int(
-        tx.conn.execute(select(func.count()).select_from(t.submissions).where(where)).scalar_one()
+        tx.conn.execute(query.where(where, t.submissions.c.account == account)).scalar_one()
     )
+
+
+def room(tx: Tx, account: str, most: int) -> int:
+    """How many more of the account's may be in flight, nobody else claiming until this ends.
+
+    Batches are locked one by one, so without it two claims would both count, and both pass.
+    Asked after the batch is locked: whoever waits here keeps nobody waiting who is before.
+    """
+    if tx.locks_rows:
+        name = f"orchestrator:in_flight:{account}"
+        lock = func.pg_advisory_xact_lock(func.hashtextextended(name, 0))
+        tx.conn.execute(select(lock))
+    return most - in_flight(tx, account)
 
 
 def candidates(tx: Tx, item_ids: Sequence[int]) -> list[Candidate]:

@@ -199,3 +199,15 @@ def test_what_came_back_unsent_does_not_keep_a_cancelled_batch_open(shop: Shop) 
         steering.want(tx, batch.id, Wanted.CANCELLED, actor="me")
     assert finishing.run_once(shop.context) == 1
     assert shop.counts(batch) == {State.WITHDRAWN: 2}
+
+
+def test_a_small_batch_behind_a_large_one_starts_within_two_chunks(shop: Shop) -> None:
+    """However many rows wait before it, and however many of them were served already."""
+    shop.context = replace(shop.context, timing=Timing(request=2_000, chunk_size=50))
+    large = shop.submit(1_000)
+    for _ in range(5):
+        assert {chunk.batch_id for chunk in tick(shop)} == {large.id}
+        with shop.store.write() as tx:
+            tx.conn.execute(t.chunks.delete())
+    small = shop.submit(20, name="small")
+    assert sum(len(chunk.item_ids) for chunk in tick(shop) if chunk.batch_id == small.id) == 20

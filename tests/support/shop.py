@@ -59,11 +59,11 @@ class Shop:
             presence=self.folder / "processes",
         )
 
-    def submit(self, number: int, *, budget: int | None = None) -> Batch:
+    def submit(self, number: int, *, budget: int | None = None, name: str = "shop") -> Batch:
         spec = self.folder / "shop.csv"
         rows = "".join(f"r{i},a kettle {i}\n" for i in range(number))
         spec.write_text(f"id,prompt\n{rows}")
-        options = intake.Options("shop", "default", budget_nanos=budget)
+        options = intake.Options(name, "default", budget_nanos=budget)
         taken = intake.take_in(
             self.context, spec, options=lambda _spec: options, confirm=lambda _proposal: True
         )
