@@ -107,7 +107,7 @@ class RateLimiter:
         """
         if self._interval == 0:
             return False
-        arguments = [self._interval, granted.at, self._now()]
+        arguments: list[str | int] = [self._interval, granted.at, self._now()]
         return bool(await _asked(self._slow(keys=[self._paces[buys]], args=arguments)))
 
     async def close(self, reason: str, seconds: float | None) -> None:

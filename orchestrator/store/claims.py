@@ -182,9 +182,7 @@ def in_flight(tx: Tx, account: str) -> int:
     """The account's submissions that may be running at the provider."""
     where: ColumnElement[bool] = literal_column(f"submissions.{t.IN_FLIGHT}")
     query = select(func.count()).select_from(t.submissions)
-    return int(
-        tx.conn.execute(query.where(where, t.submissions.c.account == account)).scalar_one()
-    )
+    return int(tx.conn.execute(query.where(where, t.submissions.c.account == account)).scalar_one())
 
 
 def room(tx: Tx, account: str, most: int) -> int:

@@ -7,6 +7,7 @@ import heapq
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -156,7 +157,7 @@ def test_whatever_comes_the_pace_stays_within_its_bounds(
                     assert isinstance(answer, Wait)
                     assert answer.seconds <= 100 / rate + 0.2, "a hundredth is always left"
                 now += passes
-            assert all(b - a >= SECOND // rate for a, b in zip(granted, granted[1:], strict=False))
+            assert all(b - a >= SECOND // rate for a, b in pairwise(granted))
             now += 120 * SECOND
             assert isinstance(await limiter.acquire(), Granted)
             assert [key async for key in redis.scan_iter("*pace*")] == []
