@@ -83,7 +83,7 @@ class RateLimiter:
         One that buys nothing passes a held gate: what was paid for is asked about all the same.
         """
         keys = [self._gate, self._rate, self._paces[buys]]
-        arguments = [self._interval, self._burst, _kind(buys=buys), self._now()]
+        arguments: list[str | int] = [self._interval, self._burst, _kind(buys=buys), self._now()]
         answer = await _asked(self._acquire(keys=keys, args=arguments))
         match answer:
             case [b"granted" | "granted", int(at)]:
