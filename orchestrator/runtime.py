@@ -97,6 +97,8 @@ def make_context(settings: Settings, store: Store) -> Context:
         max_in_flight=settings.max_in_flight,
         presence=settings.data_dir / "processes",
         prompt_excerpt=settings.prompt_excerpt,
+        price_file=settings.price_file,
+        requests_per_second=rate,
         journal_dir=settings.journal_dir,
     )
 

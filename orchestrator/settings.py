@@ -111,6 +111,7 @@ class Settings(BaseSettings):
         False, validation_alias="ORCHESTRATOR_DOWNLOAD_ALLOW_PRIVATE"
     )
     notify_command: str | None = Field(None, validation_alias="ORCHESTRATOR_NOTIFY_COMMAND")
+    price_file: Path | None = Field(None, validation_alias="ORCHESTRATOR_PRICES")
     actor_setting: str | None = Field(None, validation_alias="ORCHESTRATOR_ACTOR", max_length=200)
 
     @field_validator("base_url")
@@ -122,6 +123,11 @@ class Settings(BaseSettings):
         if parts.username or parts.query or parts.fragment:
             raise ValueError("it must not carry credentials, a query or a fragment")
         return value.rstrip("/")
+
+    @field_validator("price_file")
+    @classmethod
+    def _from_anywhere(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.absolute()
 
     @field_validator("flower_basic_auth")
     @classmethod

@@ -113,6 +113,12 @@ MaxPrice = Annotated[
         "--max-price", metavar="USD", help="Send no row that costs more, or of unknown price."
     ),
 ]
+Prices = Annotated[
+    Path | None,
+    typer.Option(
+        "--prices", metavar="FILE", help="What rows cost before the provider said so: YAML or CSV."
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before sending.")]
 Append = Annotated[
     bool, typer.Option("--append", help="Add rows although the batch knows none of them.")
@@ -125,5 +131,9 @@ KeepRemoved = Annotated[
 ]
 ResendChanged = Annotated[
     bool, typer.Option("--resend-changed", help="Buy edited rows again that were sent already.")
+]
+Reuse = Annotated[
+    bool,
+    typer.Option("--reuse", help="Take identical earlier successes of other batches, for nothing."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -22,16 +22,19 @@ from orchestrator.cli.options import (
     Limit,
     MaxPrice,
     Name,
+    Prices,
     Priority,
     Prune,
     Rejects,
     ResendChanged,
+    Reuse,
     SkipInvalid,
     SpecPath,
     Yes,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from rich.console import Console
@@ -62,11 +65,13 @@ def run(
     canary_cost: CanaryCost = None,
     canary_deadline: CanaryDeadline = None,
     priority: Priority = None,
+    prices: Prices = None,
     yes: Yes = False,
     append: Append = False,
     prune: Prune = False,
     keep_removed: KeepRemoved = False,
     resend_changed: ResendChanged = False,
+    reuse: Reuse = False,
     download: Annotated[
         str | None,
         typer.Option("--download", metavar="DIR", help="Save each video as soon as it is there."),
@@ -101,6 +106,9 @@ def run(
         how,
         rejects,
         pace=pace,
+        prices=prices,
+        reuse=reuse,
+        saves=download is not None,
     )
     taken = taking.take(runtime, spec, wishes, yes=yes, starts=True)
     if taken is None:
@@ -110,6 +118,7 @@ def run(
     followed = not ended.settled or ended.gate is not None or ended.batch.stop_code is not None
     if followed and not taken.difference.to_send:
         starting.check_reachable(runtime.settings)
+    download = download or taken.download
     with saving.beside(runtime, taken.batch, download) as saver:
         if followed:
             ended = _to_the_end(runtime, taken.batch, spec, saver)
@@ -119,6 +128,7 @@ def run(
         saving.print_report(taken.batch, saved, str(download), json=False)
         codes.append(saved.exit_code())
     _print_end(runtime, ended, seen=followed)
+    _say_other_prices(runtime, taken.difference.price_classes)
     return following.first_of(codes)
 
 
@@ -194,6 +204,18 @@ class _let_go:  # noqa: N801 reads as a verb in `with`
             f"go on with: orchestrator run {self._spec}{names} (or `orchestrator up`); "
             "nothing is paid twice"
         )
+
+
+def _say_other_prices(runtime: Runtime, sent: Iterable[str]) -> None:
+    """Where the provider asks something else than the price file says."""
+    from orchestrator.cli.output import say
+    from orchestrator.services.pricing import disagreements
+    from orchestrator.store import prices
+
+    with runtime.context.store.read() as tx:
+        book = prices.book(tx, runtime.context.provider)
+    for sentence in disagreements(book, sent):
+        say(f"note: {sentence}")
 
 
 def _print_end(runtime: Runtime, ended: BatchStatus, *, seen: bool) -> None:

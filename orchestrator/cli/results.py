@@ -66,7 +66,7 @@ def results(
     from orchestrator.cli.output import on_terminal, plural, say
     from orchestrator.errors import UsageError
     from orchestrator.runtime import open_runtime
-    from orchestrator.store import views
+    from orchestrator.store import reuse, views
 
     runtime = open_runtime(create=False)
     found = find_batch(runtime.context, batch)
@@ -91,7 +91,9 @@ def results(
             )
         _write_page(runtime, found, choice, html)
         return 0
-    shown = _shown(columns, found.columns)
+    with runtime.context.store.read() as tx:
+        reused = reuse.count(tx, found.id) > 0
+    shown = _shown(columns, found.columns, reused=reused)
     if spreadsheet_safe and chosen is not Format.CSV:
         raise UsageError("--spreadsheet-safe is for CSV", mend="Add --format csv, or leave it out.")
     with runtime.context.store.read() as tx, _target(output) as target:
@@ -165,7 +167,7 @@ def _write(
 
     def shape(row: Result) -> str:
         whole = as_json(row, own)
-        return json.dumps({name: whole[name] for name in columns}, ensure_ascii=False)
+        return json.dumps({name: whole.get(name) for name in columns}, ensure_ascii=False)
 
     match form:
         case Format.TABLE:
@@ -211,13 +213,13 @@ def _choice(where: Sequence[str], *, failed: bool) -> Choice:
     return Choice(failed, tuple(states), tuple(codes))
 
 
-def _shown(columns: str | None, own: Sequence[str]) -> list[str]:
+def _shown(columns: str | None, own: Sequence[str], *, reused: bool) -> list[str]:
     """The columns to print, in the order asked for. Raises UsageError for one that is not there."""
     from orchestrator.cli.rows import header
     from orchestrator.domain.models import suggestion
     from orchestrator.errors import UsageError
 
-    known = header(own)
+    known = header(own, reused=reused)
     if columns is None:
         return known
     wanted = [name.strip() for name in columns.split(",") if name.strip()]

@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 
 from orchestrator.domain.money import to_usd_or_none
-from orchestrator.domain.results import COLUMNS
+from orchestrator.domain.results import COLUMNS, NOT_OWN, REUSED_FROM
 from orchestrator.store.views import Result
 
 
 def as_json(result: Result, own_columns: Sequence[str]) -> dict[str, object]:
     """The contract's keys in their order, then the spec's own columns as they were written."""
-    own = {name: result.source.get(name, "") for name in own_columns if name not in COLUMNS}
+    own = {name: result.source.get(name, "") for name in own_columns if name not in NOT_OWN}
     return {
         "position": result.position,
         "row_key": result.row_key,
@@ -30,6 +30,7 @@ def as_json(result: Result, own_columns: Sequence[str]) -> dict[str, object]:
         "error_code": result.error_code,
         "error_message": result.error_message,
         **own,
+        **({} if result.reused_from is None else {REUSED_FROM: result.reused_from}),
     }
 
 
@@ -37,11 +38,13 @@ def as_cells(result: Result, own_columns: Sequence[str], columns: Sequence[str])
     """These columns for CSV: absent values empty, URLs separated by spaces."""
     values = as_json(result, own_columns)
     values["video_urls"] = " ".join(result.video_urls)
-    return ["" if (value := values[name]) is None else str(value) for name in columns]
+    return ["" if (value := values.get(name)) is None else str(value) for name in columns]
 
 
-def header(own_columns: Sequence[str]) -> list[str]:
-    return [*COLUMNS, *(name for name in own_columns if name not in COLUMNS)]
+def header(own_columns: Sequence[str], *, reused: bool = False) -> list[str]:
+    """`reused`: rows of this batch took earlier results over."""
+    own = [name for name in own_columns if name not in NOT_OWN]
+    return [*COLUMNS, *own, *([REUSED_FROM] if reused else [])]
 
 
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")

@@ -23,10 +23,12 @@ from orchestrator.cli.options import (
     Limit,
     MaxPrice,
     Name,
+    Prices,
     Priority,
     Prune,
     Rejects,
     ResendChanged,
+    Reuse,
     SkipInvalid,
     SpecPath,
     Yes,
@@ -98,6 +100,8 @@ def plan(
     name: Name = None,
     label: Label = None,
     budget: Budget = None,
+    prices: Prices = None,
+    reuse: Reuse = False,
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     keep: Keep = None,
@@ -112,6 +116,8 @@ def plan(
     json: Json = False,
 ) -> int:
     """Show what submitting a spec would send and cost; sends nothing."""
+    import time
+
     from orchestrator.cli import rejecting
     from orchestrator.cli.output import print_json
     from orchestrator.errors import ConfigError
@@ -131,9 +137,19 @@ def plan(
     if output is not None:
         saved_plan.check_name(output)
     with rejecting.rejects(rejects, spec):
-        made = planning.plan(context, spec, name=name, label=label, budget_nanos=nanos, how=how)
+        made = planning.plan(
+            context,
+            spec,
+            name=name,
+            label=label,
+            budget_nanos=nanos,
+            how=how,
+            prices=prices,
+            reuse=reuse,
+            now=time.time_ns() // 1_000_000,
+        )
     if output is not None:
-        saved_plan.save(made, spec, output, budget_nanos=nanos, how=how)
+        saved_plan.save(made, spec, output, budget_nanos=nanos, how=how, prices=prices, reuse=reuse)
     if json:
         print_json(made.as_json())
     else:
@@ -145,6 +161,8 @@ def plan(
 
 def _print_plan(plan: Plan) -> None:
     from orchestrator.cli.output import about, console, dollars, plural
+    from orchestrator.services.pricing import origin
+    from orchestrator.services.status import span
 
     out = console()
     out.print(f"[bold]{plan.title}[/bold]: {plural(plan.rows, 'row')}")
@@ -156,15 +174,28 @@ def _print_plan(plan: Plan) -> None:
         "duplicates": plan.duplicates,
         "invalid": plan.invalid,
     }
+    if plan.reused:
+        parts["reused"] = plan.reused
     out.print("  " + " · ".join(f"{what} {number:,}" for what, number in parts.items()))
+    if plan.states:
+        known = ", ".join(f"{number:,} {state}" for state, number in plan.states.items())
+        out.print(f"  of the known: {known}")
     if plan.classes:
         out.print(f"  cost of the new rows: {about(plan.cost)}")
     for price_class, (number, price) in sorted(plan.classes.items()):
-        each = dollars(price) if price is not None else "price unknown"
-        out.print(f"    {price_class}: {number:,} × {each}")
+        told = f"{number:,}, price {origin(price)}"
+        if price is not None:
+            cost = f"{dollars(price.nanos)} = {dollars(number * price.nanos)}"
+            told = f"{number:,} × {cost} ({origin(price)})"
+        out.print(f"    {price_class}: {told}")
     if plan.budget_left is not None:
         out.print(f"  budget left: {dollars(plan.budget_left)}")
-    for note in plan.notes:
+        out.print(f"  the budget {plan.verdict.text}")
+    if plan.duration is not None:
+        low, high = span(plan.duration.low), span(plan.duration.high)
+        earlier = plural(plan.duration.sample, "earlier video")
+        out.print(f"  expected to take {low} to {high}, judged by {earlier}")
+    for note in (*plan.notes, *plan.remarks):
         out.print(f"  note: {note}", markup=False)
 
 
@@ -180,11 +211,13 @@ def submit(
     canary_cost: CanaryCost = None,
     canary_deadline: CanaryDeadline = None,
     priority: Priority = None,
+    prices: Prices = None,
     yes: Yes = False,
     append: Append = False,
     prune: Prune = False,
     keep_removed: KeepRemoved = False,
     resend_changed: ResendChanged = False,
+    reuse: Reuse = False,
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     keep: Keep = None,
@@ -195,6 +228,7 @@ def submit(
 ) -> int:
     """Record a spec and let workers send it."""
     from orchestrator.cli import following, taking
+    from orchestrator.cli.output import say
     from orchestrator.runtime import open_runtime
 
     how = read_how(encoding, delimiter, keep, skip_invalid=skip_invalid)
@@ -212,11 +246,18 @@ def submit(
         how,
         rejects,
         pace=pace,
+        prices=prices,
+        reuse=reuse,
     )
     taken = taking.take(runtime, spec, wishes, yes=yes)
     if taken is None:
         return 0
     taking.print_taken(runtime, taken, json=json)
+    if taken.download is not None:
+        say(
+            f"note: only run saves videos by itself: "
+            f"orchestrator download {taken.batch.title} -o {taken.download}"
+        )
     if not watch:
         following.say_if_idle(following.read(runtime, taken.batch))
         return 0

@@ -21,10 +21,10 @@ from orchestrator.cli.rejecting import rejects
 from orchestrator.domain.canary import UNTOLD, Pace
 from orchestrator.errors import UsageError
 from orchestrator.runtime import Runtime
-from orchestrator.services import intake, saved_plan, status
+from orchestrator.services import finishing, intake, saved_plan, status
 from orchestrator.services.intake import Declined, Options, Proposal, Taken
 from orchestrator.services.saved_plan import SavedPlan
-from orchestrator.spec import AS_FOUND, Reading, Spec
+from orchestrator.spec import AS_FOUND, STANDARD_INPUT, Reading, Spec
 from orchestrator.store import batches
 
 _PROGRESS_EVERY = 20_000
@@ -45,6 +45,10 @@ class Wishes:
     how: Reading = AS_FOUND
     rejects: Path | None = None
     pace: Pace = UNTOLD
+    prices: Path | None = None
+    reuse: bool = False
+    saves: bool = False
+    """Whether --download says where the videos go."""
     plan: SavedPlan | None = None
     """What was planned: submitting does just that, or nothing."""
 
@@ -57,10 +61,11 @@ def as_planned(path: Path, wishes: Wishes) -> tuple[Path, Wishes]:
     """
     if path.suffix != saved_plan.SUFFIX:
         return path, wishes
-    typed = (wishes.name, wishes.label, wishes.budget_nanos)
-    if any(value is not None for value in typed) or wishes.how != AS_FOUND:
+    typed = (wishes.name, wishes.label, wishes.budget_nanos, wishes.prices)
+    if any(value is not None for value in typed) or wishes.reuse or wishes.how != AS_FOUND:
         raise UsageError(
-            f"{path} has decided --name, --label, --budget and how the spec is read",
+            f"{path} has decided --name, --label, --budget, --prices, --reuse and how the spec "
+            "is read",
             mend="Leave these options out, or plan again with them.",
         )
     plan = saved_plan.read(path)
@@ -70,6 +75,8 @@ def as_planned(path: Path, wishes: Wishes) -> tuple[Path, Wishes]:
         label=plan.label,
         budget_nanos=plan.budget_nanos,
         how=plan.how,
+        reuse=plan.reuse,
+        prices=None if plan.prices is None else Path(plan.prices),
         plan=plan,
     )
     return Path(plan.spec), decided
@@ -89,10 +96,9 @@ def take(
     def options(spec: Spec) -> Options:
         name, label = intake.default_options(path, spec, wishes.name, wishes.label)
         budget, new = wishes.budget_nanos, _new(runtime, name, label)
+        download = _beside(path, spec.header.download)
         if starts:
-            from orchestrator.cli import starting
-
-            starting.say_what_else_is_sent(runtime, besides=f"{name}@{label}")
+            _look_ahead(runtime, f"{name}@{label}", None if wishes.saves else download)
         return Options(
             check_name(name, "name"),
             check_name(label, "label"),
@@ -104,26 +110,11 @@ def take(
             retries=spec.header.retries,
             max_price_nanos=wishes.max_price_nanos,
             pace=wishes.pace.over(spec.header.pace) if new else wishes.pace,
+            prices=wishes.prices,
+            reuse=wishes.reuse or spec.header.reuse,
+            deadline=spec.header.deadline,
+            download=download,
         )
-
-    def confirm(proposal: Proposal) -> bool:
-        if wishes.plan is not None:
-            wishes.plan.refuse_changed(proposal)
-        for note in proposal.notes:
-            say(f"note: {note}")
-        if proposal.difference.to_send == 0:
-            return True
-        if starts:
-            from orchestrator.cli import starting
-
-            starting.check_reachable(runtime.settings)
-        if yes or not can_answer():
-            return True
-        _summarise(proposal)
-        most = wishes.pace.limit
-        bound = f", no more than {most:,} of the batch's rows in all" if most else ""
-        rows = plural(proposal.difference.to_send, "new row")
-        return ask(f"Send {rows}, {about(proposal.cost)}{bound}?")
 
     try:
         with rejects(wishes.rejects, path) as listed:
@@ -131,15 +122,55 @@ def take(
                 runtime.context,
                 path,
                 options=options,
-                confirm=confirm,
+                confirm=lambda proposal: _confirm(runtime, proposal, wishes, yes, starts),
                 progress=_progress,
                 how=wishes.how,
             )
             listed.extend(taken.skipped)
-            return taken
     except Declined:
         say("nothing was recorded and nothing will be sent")
         return None
+    if taken.difference.reused and not taken.difference.to_send:
+        # Perhaps nothing is left to wait for, and no worker runs that would notice.
+        finishing.run_once(runtime.context)
+    return taken
+
+
+def _confirm(runtime: Runtime, proposal: Proposal, wishes: Wishes, yes: bool, starts: bool) -> bool:
+    """Whether to go on: a plan still holds, and the person who can be asked says yes."""
+    if wishes.plan is not None:
+        wishes.plan.refuse_changed(proposal)
+    for note in (*proposal.notes, *proposal.remarks):
+        say(f"note: {note}")
+    if proposal.difference.to_send == 0:
+        return True
+    if starts:
+        from orchestrator.cli import starting
+
+        starting.check_reachable(runtime.settings)
+    if yes or not can_answer():
+        return True
+    _summarise(proposal)
+    most = wishes.pace.limit
+    bound = f", no more than {most:,} of the batch's rows in all" if most else ""
+    rows = plural(proposal.difference.to_send, "new row")
+    return ask(f"Send {rows}, {about(proposal.cost)}{bound}?")
+
+
+def _look_ahead(runtime: Runtime, title: str, download: str | None) -> None:
+    """What else will be sent, and whether videos can be saved, before anything is recorded."""
+    from orchestrator.cli import saving, starting
+
+    if download is not None:
+        saving.check_place(runtime, download)
+    starting.say_what_else_is_sent(runtime, besides=title)
+
+
+def _beside(path: Path, download: str | None) -> str | None:
+    """A spec's folder for videos begins where the spec is."""
+    if download is None or "://" in download or path == STANDARD_INPUT:
+        return download
+    return str(path.parent / download)
 
 
 def _say_where(runtime: Runtime) -> None:
@@ -172,6 +203,7 @@ def _summarise(proposal: Proposal) -> None:
         "changed": difference.changed,
         "removed": difference.removed,
         "invalid": difference.invalid,
+        "reused": difference.reused,
     }
     line = " · ".join(f"{what} {number:,}" for what, number in parts.items() if number)
     say(f"{proposal.title}: {plural(proposal.rows, 'row')} ({line})")
@@ -208,6 +240,7 @@ def print_taken(runtime: Runtime, taken: Taken, *, json: bool) -> None:
         "removed": difference.removed,
         "withdrawn": taken.withdrawn,
         "invalid": difference.invalid,
+        "reused": difference.reused,
     }
     line = " · ".join(f"{what} {number:,}" for what, number in counted.items() if number)
     title = f"[bold]{taken.batch.title}[/bold]"

@@ -23,6 +23,7 @@ class Stop(StrEnum):
     MAX_PRICE = "max_price"
     LIMIT = "limit"
     CANARY = "canary"
+    DEADLINE = "deadline"
     COST_UNREADABLE = "cost_unreadable"
 
 

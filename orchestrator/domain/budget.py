@@ -2,7 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.domain.money import to_usd
+
+
+class Cover(StrEnum):
+    """Whether a budget covers what is to be sent."""
+
+    NO_BUDGET = "no_budget"
+    COVERED = "covered"
+    PROBES = "probes"
+    SHORT = "short"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`kind` for programs, `text` for people."""
+
+    kind: Cover
+    text: str
+
+
+def judge(left: int | None, rows: Mapping[str, int], prices: Mapping[str, int]) -> Verdict:
+    """Whether `left` nano-dollars cover these rows. `rows`: price class -> how many."""
+    known = sum(number * prices.get(name, 0) for name, number in rows.items())
+    unknown = {name: number for name, number in rows.items() if number and name not in prices}
+    total = sum(rows.values())
+    if left is None:
+        return Verdict(Cover.NO_BUDGET, "no budget: nothing limits what is spent")
+    if not total:
+        return Verdict(Cover.COVERED, "there is nothing to send")
+    if known > left or left <= 0:
+        covered = _covered(left, rows, prices)
+        each = f"about {covered:,} of {total:,} rows" if covered else "no row"
+        lacking = to_usd(known - left)
+        more = f" and whatever {', '.join(sorted(unknown))} costs" if unknown else ""
+        return Verdict(Cover.SHORT, f"covers {each}; {lacking} USD more is needed{more}")
+    if unknown:
+        probes = "one row of it goes" if len(unknown) == 1 else "one row of each goes"
+        names = ", ".join(sorted(unknown))
+        return Verdict(
+            Cover.PROBES, f"cannot be judged: the price of {names} is unknown; {probes} first"
+        )
+    every = "the one row" if total == 1 else f"all {total:,} rows"
+    spare = f"{to_usd(left - known)} USD would be left"
+    return Verdict(Cover.COVERED, f"covers {every}; {spare}")
+
+
+def _covered(left: int, rows: Mapping[str, int], prices: Mapping[str, int]) -> int:
+    """Rows that the budget covers if each costs what the known ones cost on the average."""
+    known = sum(number for name, number in rows.items() if name in prices)
+    cost = sum(number * prices.get(name, 0) for name, number in rows.items())
+    return max(0, left) * known // cost if cost else 0
 
 
 def holds(

@@ -23,6 +23,14 @@ def url_expiry(url: str, seen_at: int) -> int:
     return seen_at + ASSUMED_LIFETIME_MS if moment is None else moment
 
 
+def known_expiry(url: str) -> int | None:
+    """The moment (ms) from which a URL says that it is dead; None where it does not say."""
+    try:
+        return _stated(_parameters(url))
+    except ValueError:
+        return None
+
+
 def signed_until(url: str) -> str | None:
     """How long a URL that looks temporary lasts, in words; None for one that does not.
 
@@ -53,6 +61,8 @@ def _stated(given: Mapping[str, str]) -> int | None:
 
 
 def _moment(text: str) -> int | None:
+    if not text:
+        return None
     if text.isdecimal() and 9 <= len(text) <= 13:
         number = int(text)
         return number if len(text) > 11 else number * 1000

@@ -61,3 +61,40 @@ def forecast(
 
 def _quantile(ordered: Sequence[int], share: float) -> int:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """How long rows that are not yet submitted would take, from `low` to `high`."""
+
+    low: int
+    high: int
+    sample: int
+    """Earlier rows that it is judged by."""
+
+
+def expect(
+    samples: Sequence[Sequence[End]], rows: int, *, per_second: float | None, in_flight: int | None
+) -> Expectation | None:
+    """The time from the first sending to the last end; None while too little is known.
+
+    `samples`: for each of the latest batches its latest ends. At best rows are sent as fast as
+    the limits of this installation allow. The pace that was seen counts where a sample is full:
+    less may have been all that there was to do.
+    """
+    ends = [end for sample in samples for end in sample]
+    if len(ends) < _FEWEST or rows <= 0:
+        return None
+    took = sorted(end.took for end in ends)
+    sending = rows / per_second * 1000 if per_second else 0.0
+    if in_flight:
+        sending = max(sending, (rows / in_flight - 1) * sum(took) / len(took))
+    slow = max([sending, *(rows / _pace(sample) for sample in samples if len(sample) >= SAMPLE)])
+    low = sending + _quantile(took, 0.5)
+    high = slow * 1.25 + took[-1] * 1.25
+    return Expectation(round(low), max(round(low), round(high)), len(ends))
+
+
+def _pace(ends: Sequence[End]) -> float:
+    moments = [end.at for end in ends]
+    return len(ends) / max(1, max(moments) - min(moments))

@@ -12,7 +12,14 @@ from orchestrator.domain import verdict
 from orchestrator.domain.money import Cost
 from orchestrator.domain.outcome import Detail, Task, TaskStatus
 from orchestrator.domain.states import TERMINAL, Event, State
-from orchestrator.domain.submission import Decision, NeedsPerson, Policy, Submission, observe
+from orchestrator.domain.submission import (
+    TAKEN_OVER,
+    Decision,
+    NeedsPerson,
+    Policy,
+    Submission,
+    observe,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,15 @@ class End:
     videos: tuple[str, ...]
     error_code: str | None = None
     error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """An earlier result that a row took instead of buying it."""
+
+    task_id: str
+    videos: tuple[str, ...]
+    source: str
 
 
 @dataclass(slots=True)
@@ -59,6 +75,8 @@ class Told:
     written_off: bool = False
     cleared_until: int = 0
     """A person said that nothing was charged by then."""
+    taken_over: TakenOver | None = None
+    """What it took over, unless it was bought nevertheless."""
 
     @property
     def first_sent_at(self) -> int | None:
@@ -80,12 +98,20 @@ def merge(before: Submission | None, told: Told, *, now: int, policy: Policy) ->
     was just claimed, and where nothing can have been charged there is none to make.
     """
     if before is None:
+        if told.taken_over is not None and told.end is None and not told.may_be_charged:
+            return _taken_over(told.taken_over)
         if not told.may_be_charged and told.rejected_at is None and told.end is None:
             return None
         before = claimed(told, now)
     elif before.state in TERMINAL:
         return None
     return _decide(before, told, now, policy)
+
+
+def _taken_over(taken: TakenOver) -> Decision:
+    after = replace(TAKEN_OVER, task_id=taken.task_id, reused_from=taken.source)
+    note = f"the journal knows that it took the result of {taken.source}"
+    return Decision(after, Event.REUSE, note, videos=taken.videos)
 
 
 def claimed(told: Told, now: int) -> Submission:

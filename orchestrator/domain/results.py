@@ -21,6 +21,9 @@ COLUMNS = (
     "error_code",
     "error_message",
 )
+REUSED_FROM = "reused_from"
+"""After the own columns where rows took earlier results: the batch and row they are from."""
+NOT_OWN = frozenset({*COLUMNS, REUSED_FROM})
 
 
 def prompt_of(source: Mapping[str, str]) -> str:

@@ -40,6 +40,7 @@ class Event(StrEnum):
     REVIVE = "revive"
     RETRY = "retry"
     RECALL = "recall"
+    REUSE = "reuse"
 
 
 S, E = State, Event
@@ -47,6 +48,8 @@ S, E = State, Event
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.PENDING, E.CLAIM): S.SUBMITTING,
     (S.PENDING, E.WITHDRAW): S.WITHDRAWN,
+    # It takes the result of an identical row of another batch: nothing is sent.
+    (S.PENDING, E.REUSE): S.SUCCEEDED,
     (S.WITHDRAWN, E.REVIVE): S.PENDING,
     # One try of a submission: it cost nothing, was refused as input, was accepted, or nobody knows.
     (S.SUBMITTING, E.RELEASE): S.PENDING,

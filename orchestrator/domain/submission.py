@@ -92,6 +92,15 @@ class Submission:
     error_code: str | None = None
     error_message: str | None = None
     error_text: str | None = None
+    reused_from: str | None = None
+    """The batch and row whose result was taken over; such a one was never sent."""
+
+
+TAKEN_OVER = Submission(State.SUCCEEDED, actual_nanos=0, actual_text="0")
+"""The life of one that took an earlier result, but for its task and source.
+
+It has no end of its own, so it says nothing of how long videos take.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.domain.money import AmountError, Cost, parse_amount
 from orchestrator.domain.outcome import TaskStatus
-from orchestrator.domain.recovery import End, Told
+from orchestrator.domain.recovery import End, TakenOver, Told
 from orchestrator.journal.fields import RecordError, compact
 from orchestrator.journal.reader import Damage, paths, read
 from orchestrator.journal.record import (
@@ -20,6 +20,7 @@ from orchestrator.journal.record import (
     Outcome,
     OutcomeKind,
     Record,
+    Reused,
     Terminal,
     Verdict,
     VerdictKind,
@@ -63,7 +64,7 @@ def read_batch(directories: Sequence[Path], *, namespace: str, name: str, label:
         if isinstance(entry, Damage):
             if not entry.torn:
                 book.damage.append(entry)
-        elif isinstance(entry, Batch | Control | Intent):
+        elif isinstance(entry, Batch | Control | Intent | Reused):
             _note_batch(book, entry, title)
     for entry in _records(directories):
         if isinstance(entry, Outcome | Terminal | Verdict):
@@ -79,14 +80,14 @@ def _records(directories: Sequence[Path]) -> Iterator[Record | Damage]:
 
 
 def knows(directories: Sequence[Path], *, namespace: str, name: str, label: str) -> bool:
-    """Whether any intent of this batch was ever journalled. Stops at the first."""
+    """Whether a batch ever journalled what it buys or takes over. Stops at the first."""
     files = (path for directory in directories for path in paths(directory))
     title = (namespace, name, label)
     return any(next(_keys(path, title), None) is not None for path in files)
 
 
 def keys_in(path: Path, *, namespace: str, name: str, label: str) -> set[str]:
-    """The idempotency keys of a batch's intents in one file."""
+    """The idempotency keys of a batch's intents, and of what it took over, in one file."""
     return set(_keys(path, (namespace, name, label)))
 
 
@@ -101,7 +102,7 @@ def _keys(path: Path, title: tuple[str, str, str]) -> Iterator[str]:
                     record = from_line(line)
                 except RecordError:
                     continue
-                if isinstance(record, Intent):
+                if isinstance(record, Intent | Reused):
                     yield record.idempotency_key
 
 
@@ -120,13 +121,18 @@ def written_now(directories: Sequence[Path]) -> list[Path]:
     return busy
 
 
-def _note_batch(book: Book, record: Batch | Control | Intent, title: tuple[str, str, str]) -> None:
-    name = record.batch if isinstance(record, Intent) else record.name
+def _note_batch(
+    book: Book, record: Batch | Control | Intent | Reused, title: tuple[str, str, str]
+) -> None:
+    name = record.batch if isinstance(record, Intent | Reused) else record.name
     if (record.namespace, name, record.label) != title:
         return
     match record:
         case Intent():
             _note_intent(book, record)
+        case Reused():
+            taken = TakenOver(record.task_id, record.videos, record.source)
+            _told(book, record).taken_over = taken
         case Batch():
             if book.batch is None or record.at >= book.batch.at:
                 book.batch = record
@@ -136,21 +142,27 @@ def _note_batch(book: Book, record: Batch | Control | Intent, title: tuple[str, 
 
 
 def _note_intent(book: Book, intent: Intent) -> None:
-    told = book.submissions.get(intent.idempotency_key)
-    if told is None:
-        told = book.submissions[intent.idempotency_key] = Told(
-            idempotency_key=intent.idempotency_key,
-            row_key=intent.row_key,
-            generation=intent.generation,
-            model=intent.model,
-            digest=intent.digest,
-            price_class=intent.price_class,
-            account=intent.key_fingerprint,
-        )
+    told = _told(book, intent)
     told.hold_nanos = max(told.hold_nanos, intent.hold_nanos or 0)
     told.tries = max(told.tries, intent.try_)
     claim = _claim(intent.claim, intent.try_)
     told.attempts[claim] = min(intent.at, told.attempts.get(claim, intent.at))
+
+
+def _told(book: Book, record: Intent | Reused) -> Told:
+    """What is gathered of a submission, begun where it is named for the first time."""
+    told = book.submissions.get(record.idempotency_key)
+    if told is None:
+        told = book.submissions[record.idempotency_key] = Told(
+            idempotency_key=record.idempotency_key,
+            row_key=record.row_key,
+            generation=record.generation,
+            model=record.model,
+            digest=record.digest,
+            price_class=record.price_class,
+            account=record.key_fingerprint,
+        )
+    return told
 
 
 def _claim(claim: str, try_: int | None) -> str:

@@ -199,6 +199,30 @@ class Verdict(_Known):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reused(_Known):
+    """A row takes an earlier result instead of buying it: nothing is sent under its key.
+
+    `source` names that result's batch and row for people, `task_id` and `videos` are its own.
+    """
+
+    KIND: ClassVar[str] = "reused"
+    idempotency_key: str
+    namespace: str
+    batch: str
+    label: str
+    row_key: str
+    generation: int
+    model: str
+    digest: str
+    price_class: str
+    key_fingerprint: str
+    task_id: str
+    videos: tuple[str, ...]
+    source: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
     """A kind of a newer version, all its fields in `extra`."""
 
@@ -209,9 +233,9 @@ class Unknown:
         return {}
 
 
-Record = Batch | Intent | Outcome | Terminal | Control | Verdict | Unknown
-_KINDS: dict[str, type[Batch | Intent | Outcome | Terminal | Control | Verdict]] = {
-    kind.KIND: kind for kind in (Batch, Intent, Outcome, Terminal, Control, Verdict)
+Record = Batch | Intent | Outcome | Terminal | Control | Verdict | Reused | Unknown
+_KINDS: dict[str, type[Batch | Intent | Outcome | Terminal | Control | Verdict | Reused]] = {
+    kind.KIND: kind for kind in (Batch, Intent, Outcome, Terminal, Control, Verdict, Reused)
 }
 
 

@@ -44,5 +44,9 @@ class Context:
     """Where this machine's worker processes hold their locks."""
     prompt_excerpt: int = 0
     """Letters of a chunk's first prompt that its message carries."""
+    price_file: Path | None = None
+    """What rows cost before the provider has said so; None without one."""
+    requests_per_second: float | None = None
+    """What the limiter lets through; None without a limit."""
     journal_dir: Path | None = None
     """Where this machine's journals are; None where there is no need to look into them."""

@@ -9,6 +9,7 @@ from functools import partial
 from orchestrator.domain import budget, isolation
 from orchestrator.domain.batch import Stop
 from orchestrator.domain.canary import Phase
+from orchestrator.domain.deadline import passed
 from orchestrator.domain.gate import KINDS, Probe
 from orchestrator.domain.money import to_usd
 from orchestrator.domain.states import State
@@ -130,7 +131,7 @@ def _alike(found: list[Next], size: int) -> list[Next]:
 def _first_sends(
     tx: Tx, context: Context, batch: Batch, book: dict[str, int], size: int
 ) -> list[Next]:
-    """What goes out for the first time; stops the batch where its money does not reach."""
+    """What goes out for the first time; stops the batch where its money or time does not reach."""
     classes = _classes(batch, book)
     left = batch.rows_left
     find = partial(
@@ -140,6 +141,11 @@ def _first_sends(
         state=State.PENDING,
         canary=batch.canary_phase is Phase.TRYING,
     )
+    if passed(batch.deadline_at, tx.now):
+        if find(limit=1):
+            message = "its deadline has passed"
+            batches.stop(tx, batch.id, Stop.DEADLINE, message, actor=context.actor)
+        return []
     size = min(size, left) if left else size
     found = find(limit=size, price_classes=classes, first_sends=left != 0)
     if not found:

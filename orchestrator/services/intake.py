@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -13,12 +14,15 @@ from typing import TypeAlias
 from orchestrator import journal
 from orchestrator.domain.batch import Wanted
 from orchestrator.domain.canary import UNTOLD, Pace, Phase
+from orchestrator.domain.deadline import Deadline
 from orchestrator.domain.identity import KEY_VERSION
 from orchestrator.domain.money import to_usd
 from orchestrator.errors import NeedsPersonError, OrchestratorError, Problem, SpecError, UsageError
+from orchestrator.services import deadlines, reusing
 from orchestrator.services.context import Context
 from orchestrator.services.control import refuse_spent_budget
-from orchestrator.services.pricing import Estimate, estimate
+from orchestrator.services.price_files import PriceFile, price_file
+from orchestrator.services.pricing import Estimate, amounts, disagreements, estimate
 from orchestrator.spec import (
     AS_FOUND,
     STANDARD_INPUT,
@@ -57,8 +61,16 @@ class Options:
     max_price_nanos: int | None = None
     """No row is sent that costs more, or whose price nobody knows; None keeps what there is."""
     pace: Pace = UNTOLD
+    prices: Path | None = None
+    """A price file; None takes the setting's."""
+    reuse: bool = False
+    """New rows take identical earlier successes of other batches instead of buying them."""
     wanted: Wanted = Wanted.OPEN
     """What is wanted of a batch that is new; anything but open means that it is being recovered."""
+    deadline: Deadline | None = None
+    """When nothing new is sent any more; None keeps what there is."""
+    download: str | None = None
+    """Where the spec wants the videos saved."""
     lock_wait: float = LOCK_WAIT_SECONDS
     """How long another submit of the same batch is waited for."""
 
@@ -74,6 +86,8 @@ class Proposal:
     notes: tuple[Note, ...]
     skipped: tuple[Problem, ...]
     """What is wrong with the rows that are only carried along."""
+    remarks: tuple[str, ...] = ()
+    """What is to be said of prices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +98,7 @@ class Taken:
     difference: Difference
     withdrawn: int
     skipped: tuple[Problem, ...]
+    download: str | None = None
 
 
 class Declined(Exception):  # noqa: N818 a decision, not an error
@@ -125,16 +140,24 @@ def take_in(
     """
     spec = open_spec(path, how)
     chosen = options(spec)
+    listed = price_file(context, chosen.prices)
     _refuse_forgotten(context, chosen)
     token = uuid.uuid4().hex
     batch = _open_batch(context, chosen, token)
     try:
-        read = _stage(context, spec, batch, token, progress)
-        proposal = _compare(context, batch, read)
+        read = _stage(context, spec, batch, token, progress, reuse=chosen.reuse)
+        proposal = _compare(context, batch, read, listed, reuse=chosen.reuse)
         _refuse_misfits(batch, proposal, chosen)
+        if chosen.deadline and proposal.difference.to_send and chosen.wanted is Wanted.OPEN:
+            deadlines.refuse_late(context, batch, chosen.deadline)
         if not confirm(proposal):
             raise Declined  # noqa: TRY301 what was staged is swept below
-        return _publish(context, spec, batch, read.revision_id, proposal, chosen)
+        if chosen.reuse:
+            if not chosen.resend_changed:
+                with context.store.write() as tx:
+                    intake.forget_unwanted(tx, batch.id, read.revision_id)
+            reusing.write_down(context, batch, read.revision_id, host=socket.gethostname())
+        return _publish(context, spec, batch, read.revision_id, proposal, chosen, listed)
     except BaseException:
         with context.store.write() as tx:
             intake.sweep(tx, batch.id)
@@ -276,6 +299,8 @@ def _stage(
     batch: Batch,
     token: str,
     progress: Callable[[int], None],
+    *,
+    reuse: bool,
 ) -> _Read:
     """Stream the file into unpublished rows; raises SpecError with all problems at its end."""
     with context.store.write() as tx:
@@ -305,6 +330,9 @@ def _stage(
                     after_position=position,
                     compare=batch.published_at is not None,
                 )
+                if reuse:
+                    good = [row for row in found if isinstance(row, SpecRow)]
+                    reusing.stage(tx, context, batch, revision_id, good)
         progress(rows)
     if problems or (bad and bad == rows):
         raise too_many_problems(spec.path, problems or skipped)
@@ -363,12 +391,15 @@ def _staged(row: SpecRow | BadRow) -> Staged:
     )
 
 
-def _compare(context: Context, batch: Batch, read: _Read) -> Proposal:
+def _compare(
+    context: Context, batch: Batch, read: _Read, listed: PriceFile, *, reuse: bool
+) -> Proposal:
     with context.store.read() as tx:
-        difference = intake.difference(tx, batch.id, read.revision_id)
-        book = prices.known(tx, context.provider)
-    cost = estimate(difference.price_classes, book)
-    return Proposal(batch.title, read.rows, difference, cost, read.notes, read.skipped)
+        difference = intake.difference(tx, batch.id, read.revision_id, reuse=reuse)
+        book = listed.over(prices.book(tx, context.provider), tx.now)
+    cost = estimate(difference.price_classes, amounts(book))
+    remarks = tuple(disagreements(book, difference.price_classes))
+    return Proposal(batch.title, read.rows, difference, cost, read.notes, read.skipped, remarks)
 
 
 def _refuse_misfits(batch: Batch, proposal: Proposal, chosen: Options) -> None:
@@ -401,9 +432,11 @@ def _publish(
     revision_id: int,
     proposal: Proposal,
     chosen: Options,
+    listed: PriceFile,
 ) -> Taken:
     columns = tuple(dict.fromkeys((*batch.columns, *spec.columns)))
     with context.store.write() as tx:
+        listed.put(tx, context.provider)
         withdrawn = intake.publish(
             tx,
             batch.id,
@@ -413,16 +446,24 @@ def _publish(
             prune=chosen.prune,
             resend_changed=chosen.resend_changed,
             actor=context.actor,
+            reusing=chosen.reuse,
         )
         budget = chosen.budget_nanos
         if budget is not None and budget != batch.budget_nanos:
             detail = f"budget set to {to_usd(budget)} USD"
             batches.set_budget(tx, batch.id, budget, actor=context.actor, detail=detail)
+        deadlines.put(tx, batch, chosen.deadline, actor=context.actor)
         most = chosen.max_price_nanos
         if most is not None and most != batch.max_price_nanos:
             batches.set_max_price(tx, batch.id, most, actor=context.actor)
         _set_pace(tx, context, batch, proposal, chosen.pace)
-        return Taken(batches.get(tx, batch.id), proposal.difference, withdrawn, proposal.skipped)
+        return Taken(
+            batches.get(tx, batch.id),
+            proposal.difference,
+            withdrawn,
+            proposal.skipped,
+            chosen.download,
+        )
 
 
 def _set_pace(tx: Tx, context: Context, batch: Batch, proposal: Proposal, pace: Pace) -> None:

@@ -6,22 +6,37 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.domain import forecast
+from orchestrator.domain.budget import Verdict, judge
+from orchestrator.domain.forecast import Expectation
 from orchestrator.domain.money import to_usd, to_usd_or_none
 from orchestrator.domain.states import State
 from orchestrator.errors import Problem
 from orchestrator.services.context import Context
 from orchestrator.services.intake import default_options, grouped, too_many_problems
-from orchestrator.services.pricing import Estimate, estimate
+from orchestrator.services.price_files import PriceFile, price_file
+from orchestrator.services.pricing import Estimate, amounts, disagreements, estimate, origin
+from orchestrator.services.reusing import Choice
+from orchestrator.services.status import iso
 from orchestrator.spec import AS_FOUND, BadRow, Note, Reading, SpecRow, open_spec
-from orchestrator.store import batches, counting, intake, prices
+from orchestrator.store import batches, counting, intake, views
+from orchestrator.store import prices as store_prices
 from orchestrator.store.batches import Batch
+from orchestrator.store.prices import Price
+
+RECENT = 5
+"""Batches whose run times a plan's duration is judged by."""
 
 _AWAY = (None, State.WITHDRAWN, State.INVALID)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Money in nano-dollars. `classes`: price class -> (rows to send, price of one or None)."""
+    """Money in nano-dollars. `classes`: price class -> (rows to send, price of one or None).
+
+    `states`: what became of the known rows. `verdict`: whether the budget covers what is new and
+    what waits to be sent already. `duration`: how long the new rows would take.
+    """
 
     title: str
     rows: int
@@ -30,11 +45,16 @@ class Plan:
     changed: int
     removed: int
     duplicates: int
+    reused: int
     invalid: int
     cost: Estimate
     budget_left: int | None
-    classes: dict[str, tuple[int, int | None]]
+    classes: dict[str, tuple[int, Price | None]]
     notes: tuple[Note, ...]
+    states: dict[State, int]
+    verdict: Verdict
+    duration: Expectation | None
+    remarks: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -45,6 +65,7 @@ class Plan:
             "changed": self.changed,
             "removed": self.removed,
             "duplicates": self.duplicates,
+            "reused": self.reused,
             "invalid": self.invalid,
             "cost": {
                 "low": to_usd(self.cost.low),
@@ -52,8 +73,35 @@ class Plan:
                 "known": self.cost.known,
             },
             "budget_left": to_usd_or_none(self.budget_left),
-            "notes": [str(note) for note in self.notes],
+            "budget": {"verdict": self.verdict.kind, "text": self.verdict.text},
+            "known_states": {str(state): number for state, number in self.states.items()},
+            "price_classes": [
+                _class_json(name, number, price)
+                for name, (number, price) in sorted(self.classes.items())
+            ],
+            "duration": None if self.duration is None else _duration_json(self.duration),
+            "notes": [*(str(note) for note in self.notes), *self.remarks],
         }
+
+
+def _class_json(name: str, rows: int, price: Price | None) -> dict[str, object]:
+    return {
+        "price_class": name,
+        "rows": rows,
+        "price": None if price is None else to_usd(price.nanos),
+        "cost": None if price is None else to_usd(rows * price.nanos),
+        "origin": origin(price),
+        "at": None if price is None else iso(price.at),
+    }
+
+
+def _duration_json(duration: Expectation) -> dict[str, object]:
+    """Seconds from the first sending to the last end."""
+    return {
+        "low": round(duration.low / 1000),
+        "high": round(duration.high / 1000),
+        "sample": duration.sample,
+    }
 
 
 @dataclass
@@ -66,11 +114,16 @@ class _Tally:
     changed: int = 0
     matched: int = 0
     duplicates: int = 0
+    reused: int = 0
     skipped: int = 0
     classes: Counter[str] = field(default_factory=Counter)
+    waiting: Counter[str] = field(default_factory=Counter)
+    """Price class -> known rows that are still to be sent."""
+    states: Counter[State] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     digests: set[bytes] = field(default_factory=set)
+    reusing: Choice = field(default_factory=Choice)
 
 
 def plan(
@@ -81,23 +134,30 @@ def plan(
     label: str | None,
     budget_nanos: int | None,
     how: Reading = AS_FOUND,
+    prices: Path | None = None,
+    reuse: bool = False,
+    now: int = 0,
 ) -> Plan:
     """Compare a spec with its batch; `context` None where nothing was ever submitted.
 
-    Raises SpecError with every problem of the file.
+    `now` is only looked at where there is no database to ask for the time.
+
+    Raises SpecError with every problem of the file, or of the price file.
     """
+    listed = price_file(context, prices)
     spec = open_spec(path, how)
     chosen_name, chosen_label = default_options(path, spec, name, label)
-    batch, book, known_rows = _known(context, chosen_name, chosen_label)
+    batch, book, known_rows = _known(context, chosen_name, chosen_label, listed, now)
     tally = _Tally()
     for group in grouped(spec.rows()):
-        _count(context, batch, tally, group)
+        _count(context, batch, tally, group, reuse=reuse or spec.header.reuse)
     if tally.problems:
         raise too_many_problems(path, tally.problems)
     budget = budget_nanos
     if budget is None:
         budget = batch.budget_nanos if batch else spec.header.budget_nanos
-    spent = batch.held_nanos + batch.actual_nanos + batch.assumed_nanos if batch else 0
+    left = None if budget is None else budget - (batch.committed_nanos if batch else 0)
+    rows = sum(tally.classes.values())
     return Plan(
         title=f"{chosen_name}@{chosen_label}",
         rows=tally.rows + tally.skipped,
@@ -106,20 +166,25 @@ def plan(
         changed=tally.changed,
         removed=max(0, known_rows - tally.matched),
         duplicates=tally.duplicates,
+        reused=tally.reused,
         invalid=tally.skipped,
-        cost=estimate(tally.classes, book),
-        budget_left=None if budget is None else budget - spent,
+        cost=estimate(tally.classes, amounts(book)),
+        budget_left=left,
         classes={name: (number, book.get(name)) for name, number in tally.classes.items()},
         notes=tuple(tally.notes),
+        states=dict(sorted(tally.states.items(), key=lambda pair: list(State).index(pair[0]))),
+        verdict=judge(left, tally.classes + tally.waiting, amounts(book)),
+        duration=None if context is None else _expect(context, batch, rows),
+        remarks=tuple(disagreements(book, tally.classes)),
     )
 
 
 def _known(
-    context: Context | None, name: str, label: str
-) -> tuple[Batch | None, dict[str, int], int]:
+    context: Context | None, name: str, label: str, listed: PriceFile, now: int
+) -> tuple[Batch | None, dict[str, Price], int]:
     """The batch if it is there, the price book, and the batch's rows that were not taken back."""
     if context is None:
-        return None, {}, 0
+        return None, listed.over({}, now), 0
     with context.store.read() as tx:
         batch = batches.find(tx, name, label)
         if batch is not None and batch.published_at is None:
@@ -128,7 +193,22 @@ def _known(
         if batch is not None:
             counts = counting.by_state(tx, batch.id)
             rows = sum(counts.values()) - counts[State.WITHDRAWN] - counts[State.INVALID]
-        return batch, prices.known(tx, context.provider), rows
+        return batch, listed.over(store_prices.book(tx, context.provider), tx.now), rows
+
+
+def _expect(context: Context, batch: Batch | None, rows: int) -> Expectation | None:
+    """By the latest ends of this batch and of the newest others at the same provider."""
+    with context.store.read() as tx:
+        ids = batches.newest(tx, context.provider, RECENT)
+        if batch is not None:
+            ids = list(dict.fromkeys([batch.id, *ids]))[:RECENT]
+        samples = [views.latest_ends(tx, batch_id, forecast.SAMPLE) for batch_id in ids]
+    return forecast.expect(
+        samples,
+        rows,
+        per_second=context.requests_per_second,
+        in_flight=context.max_in_flight,
+    )
 
 
 def _count(
@@ -136,6 +216,8 @@ def _count(
     batch: Batch | None,
     tally: _Tally,
     group: list[SpecRow | BadRow | Problem | Note],
+    *,
+    reuse: bool,
 ) -> None:
     rows = [entry for entry in group if isinstance(entry, SpecRow)]
     tally.problems += [entry for entry in group if isinstance(entry, Problem)]
@@ -147,6 +229,11 @@ def _count(
         with context.store.read() as tx:
             found = intake.known(tx, batch.id, [row.row_key for row in rows])
     versions = _live_versions(found)
+    taken: set[str] = set()
+    if context is not None and reuse:
+        new = [row for row in rows if (row.row_key, row.digest) not in found]
+        with context.store.read() as tx:
+            taken = tally.reusing.chosen(tx, batch.id if batch else 0, context.provider, new)
     for row in rows:
         digest = bytes.fromhex(row.digest)
         tally.duplicates += digest in tally.digests
@@ -155,13 +242,17 @@ def _count(
         tally.matched += row.row_key in versions
         if state not in _AWAY:
             tally.known += 1
+            tally.states[state] += 1
+            tally.waiting[row.price_class] += state is State.PENDING
             continue
         earlier = versions.get(row.row_key)
         if earlier is None:
             tally.new += 1
         else:
             tally.changed += 1
-        if earlier in (None, State.PENDING):
+        if earlier in (None, State.PENDING) and row.row_key in taken:
+            tally.reused += 1
+        elif earlier in (None, State.PENDING):
             tally.classes[row.price_class] += 1
 
 

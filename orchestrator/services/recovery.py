@@ -181,7 +181,11 @@ def _take_in(
         with context.store.write() as tx:
             steering.want(tx, known.id, wanted, actor=context.actor, detail="recover")
     taken = intake.take_in(
-        context, path, options=lambda _spec: options, confirm=lambda _proposal: True, how=how
+        context,
+        path,
+        options=lambda spec: replace(options, deadline=spec.header.deadline),
+        confirm=lambda _proposal: True,
+        how=how,
     )
     return taken.batch
 

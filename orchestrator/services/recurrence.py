@@ -203,7 +203,13 @@ def make(context: Context, run: Run) -> bool | None:
     def options(spec: Spec) -> intake.Options:
         budget = spec.header.budget_nanos if run.budget_nanos is None else run.budget_nanos
         return intake.Options(
-            run.batch_name, run.label, budget, retries=spec.header.retries, lock_wait=0
+            run.batch_name,
+            run.label,
+            budget,
+            retries=spec.header.retries,
+            reuse=spec.header.reuse,
+            deadline=spec.header.deadline,
+            lock_wait=0,
         )
 
     named = replace(context, actor=f"schedule {run.schedule}")

@@ -40,6 +40,8 @@ class SavedPlan:
     keep: list[str]
     notes: str = ""
     skip_invalid: bool = False
+    prices: str | None = None
+    reuse: bool = False
 
     @property
     def how(self) -> Reading:
@@ -79,7 +81,16 @@ def check_name(target: Path) -> None:
         )
 
 
-def save(plan: Plan, spec: Path, target: Path, *, budget_nanos: int | None, how: Reading) -> None:
+def save(
+    plan: Plan,
+    spec: Path,
+    target: Path,
+    *,
+    budget_nanos: int | None,
+    how: Reading,
+    prices: Path | None = None,
+    reuse: bool = False,
+) -> None:
     """Raises UsageError where the file cannot be written or the spec cannot be read again."""
     if spec == STANDARD_INPUT:
         raise UsageError(
@@ -106,6 +117,8 @@ def save(plan: Plan, spec: Path, target: Path, *, budget_nanos: int | None, how:
         keep=sorted(how.keep),
         notes=_told(plan.notes),
         skip_invalid=how.skip_invalid,
+        reuse=reuse,
+        prices=None if prices is None else str(prices.absolute()),
     )
     text = json.dumps({"version": VERSION, **asdict(saved)}, indent=2, ensure_ascii=False)
     try:

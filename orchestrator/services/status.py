@@ -13,7 +13,7 @@ from orchestrator.domain.money import to_usd, to_usd_or_none
 from orchestrator.domain.states import IN_FLIGHT, OPEN, POLLED, State
 from orchestrator.services.context import Context
 from orchestrator.services.pricing import Estimate, estimate
-from orchestrator.store import counting, gates, prices, views, workers
+from orchestrator.store import counting, gates, prices, reuse, views, workers
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
 from orchestrator.store.gates import Gate
@@ -38,6 +38,8 @@ class BatchStatus:
     """Worker processes that gave a sign of life lately; counted while the batch is not finished."""
     forecast: Forecast | None
     """When it is done, if nothing bars the way; None while nobody can tell."""
+    reused: int
+    """Items that took the result of another batch."""
     unsent: Estimate
     """What the items that are still to be sent will cost, as far as their prices are known."""
 
@@ -100,7 +102,8 @@ class BatchStatus:
     def counts_line(self) -> str:
         """`22 succeeded, 2 failed`: the states that have items."""
         shown = (f"{number:,} {state}" for state, number in self.counts.items() if number)
-        return ", ".join(shown)
+        line = ", ".join(shown)
+        return f"{line}; {self.reused:,} reused" if self.reused else line
 
     def stop_mend(self) -> str:
         """What makes a batch go on that stopped by itself."""
@@ -113,6 +116,8 @@ class BatchStatus:
             return "Submit the same spec again with a higher --limit, or --limit none."
         if self.batch.stop_code is Stop.CANARY:
             return f"`orchestrator resume {title}` lets the other rows go all the same."
+        if self.batch.stop_code is Stop.DEADLINE:
+            return "Submit the same spec again with a later deadline."
         return f"`orchestrator resolve {title}` shows which; settle each with --charged."
 
     def person_mend(self, code: str) -> str:
@@ -134,6 +139,8 @@ class BatchStatus:
             return KINDS[gate.reason].exit_code
         if self.needs_person or self.batch.stop_code is Stop.COST_UNREADABLE:
             return 5
+        if self.state is BatchState.BLOCKED and self.batch.stop_code is Stop.DEADLINE:
+            return 5
         if self.state in (BatchState.PAUSED, BatchState.CANCELLING):
             return 5
         if self.state is BatchState.BLOCKED and self.batch.stop_code is not None:
@@ -149,6 +156,7 @@ class BatchStatus:
             "state": self.state,
             "total": self.total,
             "counts": {str(state): number for state, number in self.counts.items()},
+            "reused": self.reused,
             "needs_person": self.needs_person,
             "cost": {
                 "estimated": to_usd_or_none(batch.estimated_nanos),
@@ -164,6 +172,7 @@ class BatchStatus:
             "sent": batch.sent_rows,
             "canary": self._canary_json(),
             "eta": None if self.forecast is None else self._eta_json(self.forecast),
+            "deadline": iso(batch.deadline_at),
             "created_at": iso(batch.created_at),
             "finished_at": iso(batch.finished_at),
         }
@@ -257,8 +266,9 @@ def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
     left = {} if batch.finished_at else counting.unsent_by_class(tx, batch.id)
     unsent = estimate(left, prices.known(tx, batch.provider) if left else {})
     alive = 0 if batch.finished_at else len(workers.alive(tx))
+    taken = reuse.count(tx, batch.id)
     coming = _forecast(tx, batch, counts) if state is BatchState.RUNNING else None
-    return BatchStatus(batch, state, counts, by_code, gate, moving, alive, coming, unsent)
+    return BatchStatus(batch, state, counts, by_code, gate, moving, alive, coming, taken, unsent)
 
 
 def _forecast(tx: Tx, batch: Batch, counts: dict[State, int]) -> Forecast | None:

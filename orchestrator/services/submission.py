@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator import journal
+from orchestrator.domain.deadline import passed
 from orchestrator.domain.identity import body_from_json, idempotency_key_from_json
 from orchestrator.domain.outcome import NotSent, SubmitOutcome
 from orchestrator.domain.submission import key_trusted
@@ -181,11 +182,13 @@ def _lease_left(desk: Desk, held: ClaimedChunk) -> float:
 
 
 def _too_late(desk: Desk, held: ClaimedChunk, claimed: Claimed) -> str | None:
-    """Immediately before the POST: does the lease outlast it, is the key still remembered?"""
+    """Immediately before the POST: is there still time, is the key remembered?"""
     if desk.wall() < held.wall or _lease_left(desk, held) <= 0:
         return "the lease would end before the request"
     now = held.now + round((desk.wall() - held.wall) * 1000)
     later = now + desk.context.timing.request
     if not key_trusted(claimed.stored.life, now=later, policy=desk.context.policy):
         return "the key is too old to be sent again"
+    if not claimed.stored.life.unresolved and passed(held.batch.deadline_at, now):
+        return "the batch's deadline has passed"
     return None

@@ -2,6 +2,7 @@
 
 from orchestrator.spec.entries import BadRow, Note, SpecHeader, SpecRow
 from orchestrator.spec.own import check_kept
+from orchestrator.spec.price_file import read_prices
 from orchestrator.spec.sources import STANDARD_INPUT, Reading, check_encoding
 from orchestrator.spec.spec import AS_FOUND, Report, Spec, open_spec, validate
 
@@ -18,5 +19,6 @@ __all__ = [
     "check_encoding",
     "check_kept",
     "open_spec",
+    "read_prices",
     "validate",
 ]

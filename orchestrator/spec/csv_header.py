@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 
 from orchestrator.domain.models import shown, suggestion
-from orchestrator.domain.results import COLUMNS
+from orchestrator.domain.results import COLUMNS, REUSED_FROM
 from orchestrator.errors import Problem, SpecError
 from orchestrator.spec.files import Source, opened
 from orchestrator.spec.own import is_own, known_columns, mend_unknown
@@ -109,7 +109,7 @@ def described(
         name = folded(cell)
         read = name in known or (free and bool(name))
         names.append(name if read and name not in first else None)
-        if not name:
+        if not name or (skipped and name == REUSED_FROM):
             continue
         if not read and not is_own(name, keep):
             meant = suggestion(name, known)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from orchestrator.domain.canary import UNTOLD, Pace
+from orchestrator.domain.deadline import Deadline
 from orchestrator.domain.identity import Json
 from orchestrator.domain.money import to_nanos
 from orchestrator.errors import Problem
@@ -23,6 +24,11 @@ class SpecHeader:
     model: str | None = None
     budget: Decimal | None = None
     retries: int = 0
+    deadline: Deadline | None = None
+    download: str | None = None
+    """Where `run` saves the videos: a folder relative to the spec's, or an object store's URL."""
+    reuse: bool = False
+    """Whether new rows take identical earlier successes of other batches."""
     table: str | None = None
     """The file beside it that its rows come from."""
     pace: Pace = UNTOLD

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from functools import lru_cache
 
 from orchestrator.domain.models import models, suggestion
-from orchestrator.domain.results import COLUMNS
+from orchestrator.domain.results import NOT_OWN
 from orchestrator.spec.cells import CellError
 from orchestrator.spec.templates import folded
 
@@ -35,7 +35,7 @@ def check_kept(name: str) -> str:
         raise CellError("is no name of a column", "Write a column's name, such as sku.")
     if plain in known_columns():
         raise CellError("is a field that is kept anyway", "Leave it out of keep.")
-    if plain in COLUMNS:
+    if plain in NOT_OWN:
         raise CellError("is the name of a column of results", f"Rename it, to {MARK}{plain} say.")
     return plain
 

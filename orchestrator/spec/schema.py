@@ -64,6 +64,19 @@ def _top(fields: dict[str, Schema]) -> Schema:
             "anyOf": [_rows("How many rows go first."), _canary()],
             "description": "Rows that go first; the others follow if these go well.",
         },
+        "deadline": {
+            "type": "string",
+            "description": "When nothing new is sent any more: 2026-12-01T18:00Z, or 6h, 2d after "
+            "the batch is made.",
+        },
+        "download": {
+            "type": "string",
+            "description": "Where run saves the videos: a folder beside the spec, or a URL.",
+        },
+        "reuse": {
+            "type": "boolean",
+            "description": "Take identical earlier successes of other batches, at no cost.",
+        },
         "takes": {"$ref": "#/$defs/takes"},
         "keep": {
             "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from math import prod
 
@@ -31,14 +31,10 @@ _NOT_A_DEFAULT = {
 }
 
 _KEYS = (
-    "name", "model", "budget", "retries", "takes", "keep", "rows", "id",
-    "priority", "limit", "canary",
+    "name", "model", "budget", "retries", "deadline", "download", "reuse",
+    "takes", "keep", "rows", "id", "priority", "limit", "canary",
     "defaults", "items", "include", "exclude",
 )  # fmt: skip
-_LATER = {
-    "deadline": "Leave it out; ORCHESTRATOR_TASK_DEADLINE flags videos that take too long.",
-    "download": "Leave it out; results give the addresses of the videos.",
-}
 
 Pair = tuple[Scalar, Node]
 
@@ -113,9 +109,18 @@ class _Reading:
         self._report_unknown()
         rows, row_id = self._scalar("rows"), self._scalar("id")
         table = None if rows is None else rows.text
-        header = SpecHeader(self._name(), self._model(), self._budget(), self._retries(), table)
         more = MoreKeys(self._entries, self._report)
-        header = replace(header, pace=PaceKeys(self._entries, self._report).pace())
+        header = SpecHeader(
+            name=self._name(),
+            model=self._model(),
+            budget=self._budget(),
+            retries=self._retries(),
+            deadline=more.deadline(self._scalar("deadline")),
+            download=more.download(self._scalar("download")),
+            reuse=more.reuse(self._scalar("reuse")),
+            table=table,
+            pace=PaceKeys(self._entries, self._report).pace(),
+        )
         if row_id is not None and rows is None:
             mend = "Write it in each of items, or name a table of rows."
             self._report(row_id, "id", row_id.text, "is one id for many rows", mend)
@@ -133,10 +138,7 @@ class _Reading:
     def _report_unknown(self) -> None:
         known = known_keys()
         for key, _ in self._root.pairs:
-            if key.text in _LATER:
-                message = "is not built in this version"
-                self._report(key, key.text, None, message, _LATER[key.text])
-            elif key.text not in known:
+            if key.text not in known:
                 meant = suggestion(key.text, known)
                 mend = f"Did you mean {meant}?" if meant else "Leave it out."
                 self._report(key, key.text, None, "is not a known key", mend)

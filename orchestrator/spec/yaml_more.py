@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from orchestrator.domain.deadline import Deadline, parse_deadline
 from orchestrator.domain.models import suggestion
 from orchestrator.spec.cells import CellError
 from orchestrator.spec.own import check_kept
@@ -43,6 +44,32 @@ class MoreKeys:
         self._entries = entries
         self._report = report
         self._values: dict[str, frozenset[str]] = {}
+
+    def deadline(self, node: Scalar | None) -> Deadline | None:
+        """A moment with its zone, or a length of time."""
+        if node is None:
+            return None
+        try:
+            return parse_deadline(node.text)
+        except (ValueError, OverflowError):
+            mend = "Write a moment with its zone, such as 2026-12-01T18:00Z, or a span: 6h, 2d."
+            self._report(node, "deadline", node.text, "is no deadline", mend)
+            return None
+
+    def download(self, node: Scalar | None) -> str | None:
+        """Where the videos go: a folder or a URL."""
+        if node is None or (isinstance(node.value, str) and node.text.strip()):
+            return None if node is None else node.text
+        self._report(
+            node, "download", node.text, "is not a folder's name", "Name a folder, such as videos."
+        )
+        return None
+
+    def reuse(self, node: Scalar | None) -> bool:
+        """Whether earlier successes are taken."""
+        if node is not None and not isinstance(node.value, bool):
+            self._report(node, "reuse", node.text, "is not true or false", "Write true or false.")
+        return node is not None and node.value is True
 
     def keep(self) -> frozenset[str]:
         """The folded names of own columns."""

@@ -43,6 +43,7 @@ class Batch:
     sent_rows: int
     canary_phase: Phase | None
     canary_json: str | None
+    deadline_at: int | None
     columns: tuple[str, ...]
     created_at: int
     published_at: int | None
@@ -120,6 +121,12 @@ def all_batches(tx: Tx) -> list[Batch]:
     """Every batch, newest first."""
     query = select(*_FIELDS).where(_PUBLISHED).order_by(t.batches.c.id.desc())
     return [_batch(row) for row in tx.conn.execute(query)]
+
+
+def newest(tx: Tx, provider: str, limit: int) -> list[int]:
+    """Ids of the newest batches at this provider."""
+    query = select(t.batches.c.id).where(t.batches.c.provider == provider, _PUBLISHED)
+    return list(tx.conn.execute(query.order_by(t.batches.c.id.desc()).limit(limit)).scalars())
 
 
 def lively(tx: Tx, *, since: int) -> list[Batch]:
@@ -264,6 +271,13 @@ def put_back(tx: Tx, batch_id: int, *, held: int, first: bool) -> None:
     c = t.batches.c
     values = {"held_nanos": c.held_nanos + held, "sent_rows": c.sent_rows + int(first)}
     tx.conn.execute(update(t.batches).where(c.id == batch_id).values(values))
+
+
+def set_deadline(tx: Tx, batch_id: int, at: int, *, actor: str, detail: str) -> None:
+    """A person's deadline; a stop for an earlier one is looked at anew."""
+    tx.conn.execute(update(t.batches).where(t.batches.c.id == batch_id).values(deadline_at=at))
+    clear_stop(tx, batch_id, Stop.DEADLINE)
+    history.append(tx, actor, [Entry(batch_id, "deadline", detail=detail)])
 
 
 def add_money(

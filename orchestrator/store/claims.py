@@ -13,6 +13,7 @@ from sqlalchemy.sql import ColumnElement
 from orchestrator.domain import budget
 from orchestrator.domain.batch import Stop, Wanted
 from orchestrator.domain.canary import Phase
+from orchestrator.domain.deadline import passed
 from orchestrator.domain.results import prompt_of
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import CLOCKS_APART, Policy, Submission, claim, key_trusted
@@ -232,7 +233,8 @@ def claim_items(
     """Lease what may be sent and hold its money: the intent of invariant 1.
 
     `keys` gives each item's idempotency key, `room` how many more may be in flight (None: no
-    limit). `batch` was locked in this transaction. What the budget does not allow stays behind,
+    limit). `batch` was locked in this transaction. After its deadline nothing new is claimed. What
+    the budget does not allow stays behind,
     and the batch is then marked as stopped by its budget once nothing else is held.
     """
     lives_by_item = lives.of_items(tx, [item.item_id for item in wanted])
@@ -252,6 +254,8 @@ def claim_items(
         ):
             again.append((item, found))
     fresh = _within_limits(tx, batch, fresh)
+    if passed(batch.deadline_at, tx.now):
+        fresh = []
     fresh = fresh if room is None else fresh[: max(0, room)]
     moving = lives.moving_hold(tx, batch)
     granted = budget.holds(

@@ -10,6 +10,7 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
+    false,
     func,
     insert,
     or_,
@@ -21,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import State
-from orchestrator.store import history, inputs
+from orchestrator.store import history, inputs, reuse
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Tx, insert_many
 from orchestrator.store.history import Entry
@@ -58,6 +59,7 @@ class Difference:
     removed_pending: int
     revived: int
     invalid: int
+    reused: int
     price_classes: dict[str, int]
     """What publishing would add to send: price class -> number of items."""
 
@@ -88,6 +90,7 @@ def sweep(tx: Tx, batch_id: int) -> None:
     stale = select(t.revisions.c.id).where(
         t.revisions.c.batch_id == batch_id, t.revisions.c.state == STAGING
     )
+    reuse.forget(tx, select(t.items.c.id).where(t.items.c.revision_id.in_(stale)))
     tx.conn.execute(delete(t.items).where(t.items.c.revision_id.in_(stale)))
     tx.conn.execute(
         delete(t.revisions).where(
@@ -209,13 +212,16 @@ def _is_first(tx: Tx, batch_id: int) -> bool:
     return tx.conn.execute(query).scalar_one() is None
 
 
-def _all_new(tx: Tx, revision_id: int) -> Difference:
+def _all_new(tx: Tx, revision_id: int, taken: ColumnElement[bool]) -> Difference:
     c = t.items.c
-    query = select(c.price_class, c.state, func.count()).where(c.revision_id == revision_id)
+    query = select(c.price_class, c.state, func.count()).where(c.revision_id == revision_id, ~taken)
     found = tx.conn.execute(query.group_by(c.price_class, c.state)).all()
     prices = {name: number for name, state, number in found if state == State.PENDING}
+    reused = tx.conn.execute(
+        select(func.count()).where(c.revision_id == revision_id, taken)
+    ).scalar_one()
     return Difference(
-        added=sum(prices.values()),
+        added=sum(prices.values()) + reused,
         known=0,
         changed=0,
         changed_sent=0,
@@ -223,14 +229,16 @@ def _all_new(tx: Tx, revision_id: int) -> Difference:
         removed_pending=0,
         revived=0,
         invalid=sum(number for _, state, number in found if state == State.INVALID),
+        reused=reused,
         price_classes=prices,
     )
 
 
-def difference(tx: Tx, batch_id: int, revision_id: int) -> Difference:
-    """Compare the staged revision with the batch, set-wise."""
-    if _is_first(tx, batch_id):
-        return _all_new(tx, revision_id)
+def difference(tx: Tx, batch_id: int, revision_id: int, *, reuse: bool = False) -> Difference:
+    """Compare the staged revision with the batch, set-wise.
+
+    `reuse`: some of the staged rows may take an earlier result over.
+    """
     c = t.items.c
     staged = and_(c.batch_id == batch_id, c.revision_id == revision_id)
     again = and_(
@@ -240,6 +248,11 @@ def difference(tx: Tx, batch_id: int, revision_id: int) -> Difference:
     entering = or_(c.revision_id == revision_id, c.state == State.WITHDRAWN)
     changed = exists().where(_others(revision_id))
     changed_sent = exists().where(_others(revision_id), _older.c.state != State.PENDING)
+    taken: ColumnElement[bool] = false()
+    if reuse:
+        taken = exists().where(c.revision_id == revision_id, t.submissions.c.item_id == c.id)
+    if _is_first(tx, batch_id):
+        return _all_new(tx, revision_id, taken)
     replacing = t.items.alias("replacing")
     replaced = exists().where(
         replacing.c.batch_id == batch_id,
@@ -258,8 +271,8 @@ def difference(tx: Tx, batch_id: int, revision_id: int) -> Difference:
 
     prices = tx.conn.execute(
         select(c.price_class, func.count())
-        .where(c.batch_id == batch_id, c.seen_revision_id == revision_id, entering, ~changed_sent)
-        .where(good)
+        .where(c.batch_id == batch_id, c.seen_revision_id == revision_id, entering)
+        .where(good, ~changed_sent, ~taken)
         .group_by(c.price_class)
     )
     return Difference(
@@ -271,8 +284,17 @@ def difference(tx: Tx, batch_id: int, revision_id: int) -> Difference:
         removed_pending=count(gone, c.state == State.PENDING),
         revived=count(again, c.state == State.WITHDRAWN),
         invalid=count(c.batch_id == batch_id, c.seen_revision_id == revision_id, ~good),
+        reused=count(staged, ~changed_sent, taken),
         price_classes={row.price_class: row[1] for row in prices},
     )
+
+
+def forget_unwanted(tx: Tx, batch_id: int, revision_id: int) -> None:
+    """Edited rows that were sent already take nothing over, unless they are to be sent again."""
+    c = t.items.c
+    sent = exists().where(_others(revision_id), _older.c.state != State.PENDING)
+    edited = select(c.id).where(c.batch_id == batch_id, c.revision_id == revision_id, sent)
+    reuse.forget(tx, edited)
 
 
 def publish(
@@ -285,20 +307,26 @@ def publish(
     prune: bool,
     resend_changed: bool,
     actor: str,
+    reusing: bool = False,
 ) -> int:
     """Make the staged rows count; returns how many pending ones were withdrawn for them.
 
     Bad rows of earlier readings that this one does not have are mended, or gone: nothing was ever
-    sent of them, and nothing of them stays.
+    sent of them, and nothing of them stays. `reusing`: some of the staged rows may take an earlier
+    result over.
     """
     withdrawn = 0
     if not _is_first(tx, batch_id):
-        withdrawn = _replace(tx, batch_id, revision_id, prune=prune, resend_changed=resend_changed)
+        withdrawn = _replace(
+            tx, batch_id, revision_id, prune=prune, resend_changed=resend_changed, reusing=reusing
+        )
     tx.conn.execute(
         update(t.revisions)
         .where(t.revisions.c.id == revision_id)
         .values(state=PUBLISHED, published_at=tx.now, rows=rows)
     )
+    if reusing:
+        reuse.publish(tx, revision_id, actor=actor)
     open_items = exists().where(t.items.c.batch_id == batch_id, text(f"items.{t.OPEN_ITEM}"))
     reopened = tx.conn.execute(select(open_items)).scalar_one()
     b = t.batches.c
@@ -317,7 +345,9 @@ def publish(
     return withdrawn
 
 
-def _replace(tx: Tx, batch_id: int, revision_id: int, *, prune: bool, resend_changed: bool) -> int:
+def _replace(
+    tx: Tx, batch_id: int, revision_id: int, *, prune: bool, resend_changed: bool, reusing: bool
+) -> int:
     """Let what is staged take the place of what was; returns how many pending ones step back."""
     c = t.items.c
     tx.conn.execute(
@@ -331,6 +361,8 @@ def _replace(tx: Tx, batch_id: int, revision_id: int, *, prune: bool, resend_cha
     if not resend_changed:
         sent = exists().where(_others(revision_id), _older.c.state != State.WITHDRAWN)
         drop = select(c.id).where(c.batch_id == batch_id, c.revision_id == revision_id, sent)
+        if reusing:
+            reuse.forget(tx, drop)
         tx.conn.execute(delete(t.items).where(c.id.in_(drop)))
     if prune:
         withdrawn += tx.conn.execute(

@@ -352,8 +352,10 @@ def by_key(tx: Tx, keys: Sequence[str]) -> dict[str, Stored]:
 
 
 def page_of_batch(tx: Tx, batch_id: int, after_id: int, limit: int) -> list[Stored]:
-    """A batch's submissions in the order of their ids, after `after_id`."""
-    query = select(*_COLUMNS).where(_S.batch_id == batch_id, _S.id > after_id)
+    """A batch's own purchases in the order of their ids, after `after_id`."""
+    query = select(*_COLUMNS).where(
+        _S.batch_id == batch_id, _S.id > after_id, _S.reused_from.is_(None)
+    )
     return _read(tx, query.order_by(_S.id).limit(limit), lock=False)
 
 

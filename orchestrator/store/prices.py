@@ -1,10 +1,11 @@
-"""The price book: what a provider last asked for a class of inputs."""
+"""The price book: what a provider last asked for a class of inputs, else what a file says of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Table, Text, cast, literal, null, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.domain.money import Cost
@@ -12,22 +13,72 @@ from orchestrator.store import tables as t
 from orchestrator.store.engine import Tx
 
 
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Of one row, in nano-dollars; `at` in milliseconds.
+
+    `source` names the price file that it is from, None for the provider's own answer. `listed` is
+    what a file says where the provider's answer is known: the answer counts.
+    """
+
+    nanos: int
+    at: int
+    source: str | None = None
+    listed: int | None = None
+
+
 def known(tx: Tx, provider: str) -> dict[str, int]:
     """Price class -> nano-dollars."""
-    query = select(t.prices.c.price_class, t.prices.c.nanos).where(t.prices.c.provider == provider)
-    return {row.price_class: row.nanos for row in tx.conn.execute(query)}
+    return {name: price.nanos for name, price in book(tx, provider).items()}
+
+
+def book(tx: Tx, provider: str) -> dict[str, Price]:
+    """Price class -> price, with where it is from."""
+    p, f = t.prices.c, t.listed_prices.c
+    from_file = select(f.price_class, f.nanos, f.listed_at, f.source, literal(0).label("rank"))
+    learned = select(p.price_class, p.nanos, p.learned_at, cast(null(), Text), literal(1))
+    both = union_all(from_file.where(f.provider == provider), learned.where(p.provider == provider))
+    found: dict[str, Price] = {}
+    for name, nanos, at, source, rank in tx.conn.execute(both.order_by("rank")):
+        listed = found[name].nanos if rank and name in found else None
+        found[name] = Price(nanos, at, source, listed)
+    return found
+
+
+def overlay(
+    found: Mapping[str, Price], listed: Mapping[str, Cost], source: str, at: int
+) -> dict[str, Price]:
+    """The book as it would be with this file's prices in it."""
+    after = dict(found)
+    for name, cost in listed.items():
+        before = found.get(name)
+        if before is None or before.source is not None:
+            after[name] = Price(cost.nanos, at, source)
+        else:
+            after[name] = Price(before.nanos, before.at, None, cost.nanos)
+    return after
 
 
 def learn(tx: Tx, provider: str, learned: Mapping[str, Cost]) -> None:
     """Remember what was just asked for; the newest figure counts."""
-    if not learned:
+    _put(tx, t.prices, provider, learned, {"learned_at": tx.now})
+
+
+def put_listed(tx: Tx, provider: str, listed: Mapping[str, Cost], source: str) -> None:
+    """Remember a file's prices: they count until the provider names its own."""
+    _put(tx, t.listed_prices, provider, listed, {"listed_at": tx.now, "source": source})
+
+
+def _put(
+    tx: Tx, table: Table, provider: str, costs: Mapping[str, Cost], more: Mapping[str, object]
+) -> None:
+    if not costs:
         return
     dialect = postgresql if tx.locks_rows else sqlite
-    statement = dialect.insert(t.prices)
-    new = statement.excluded
+    statement = dialect.insert(table)
     statement = statement.on_conflict_do_update(
         index_elements=["provider", "price_class"],
-        set_={"nanos": new.nanos, "text": new.text, "learned_at": new.learned_at},
+        set_={name: statement.excluded[name] for name in ("nanos", "text", *more)},
     )
     tx.conn.execute(
         statement,
@@ -37,8 +88,8 @@ def learn(tx: Tx, provider: str, learned: Mapping[str, Cost]) -> None:
                 "price_class": name,
                 "nanos": cost.nanos,
                 "text": cost.text,
-                "learned_at": tx.now,
+                **more,
             }
-            for name, cost in sorted(learned.items())
+            for name, cost in sorted(costs.items())
         ],
     )

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "0008"
+SCHEMA = "0009"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -34,6 +34,8 @@ OPEN_ITEM = "state IN ('pending', 'submitting', 'unknown', 'queued', 'processing
 IN_FLIGHT = "state IN ('submitting', 'unknown', 'queued', 'processing')"
 POLLED = "state IN ('queued', 'processing')"
 LEASED = "state = 'submitting'"
+SUCCEEDED = "state = 'succeeded'"
+REUSED = "reused_from IS NOT NULL"
 OPEN_RUN = "state IN ('waiting', 'made')"
 
 
@@ -98,6 +100,8 @@ class Batch(SQLModel, table=True):
     sent_rows: int = _big(default=0)
     canary_phase: str | None = _text(null=True)
     canary_json: str | None = _text(null=True)
+    # Nothing new is sent from then on.
+    deadline_at: int | None = _big(null=True)
     created_at: int = _big()
     # Null while the first reading of its spec is not published: the batch is not there yet.
     published_at: int | None = _big(null=True)
@@ -165,6 +169,7 @@ class Item(SQLModel, table=True):
         Index("items_by_revision", "revision_id"),
         _partial("items_claimable", CLAIMABLE, "batch_id", "position"),
         _partial("items_open", OPEN_ITEM, "batch_id"),
+        _partial("items_succeeded", SUCCEEDED, "digest"),
     )
 
     id: int | None = _id()
@@ -212,6 +217,7 @@ class Submission(SQLModel, table=True):
         _partial("submissions_by_lease", "lease_token IS NOT NULL", "lease_token"),
         _partial("submissions_waiting", "needs_person IS NOT NULL", "batch_id"),
         _partial("submissions_ended", "finished_at IS NOT NULL", "batch_id", "finished_at"),
+        _partial("submissions_reused", REUSED, "batch_id", "task_id"),
     )
 
     id: int | None = _id()
@@ -253,6 +259,9 @@ class Submission(SQLModel, table=True):
     error_code: str | None = _text(null=True)
     error_message: str | None = _text(null=True)
     error_text: str | None = _text(null=True)
+    reused_from: str | None = _text(null=True)
+    # The submission whose result was taken over, where this database has it.
+    reused_source: int | None = _big(null=True)
     events_json: str | None = _text(null=True)
 
 
@@ -340,6 +349,19 @@ class Price(SQLModel, table=True):
     nanos: int = _big()
     text: str = _text()
     learned_at: int = _big()
+
+
+class ListedPrice(SQLModel, table=True):
+    """What a price file says of a class: counts until the provider names its own price."""
+
+    __tablename__ = "listed_prices"
+
+    provider: str = Field(sa_column=Column(Text, primary_key=True))
+    price_class: str = Field(sa_column=Column(Text, primary_key=True))
+    nanos: int = _big()
+    text: str = _text()
+    source: str = _text()
+    listed_at: int = _big()
 
 
 class RunTime(SQLModel, table=True):
@@ -515,6 +537,7 @@ accounts = _table(Account)
 prices = _table(Price)
 canaries = _table(CanaryRow)
 item_counts = _table(ItemCount)
+listed_prices = _table(ListedPrice)
 run_times = _table(RunTime)
 sketches = _table(SketchRow)
 history = _table(History)

@@ -47,6 +47,8 @@ class Result:
     video_urls: tuple[str, ...]
     video_path: str | None
     """Where its first video was saved last."""
+    reused_from: str | None
+    """The batch and row whose result it took."""
     error_code: str | None
     error_message: str | None
 
@@ -226,6 +228,8 @@ def _fetch(tx: Tx, where: ColumnElement[bool], limit: int | None = None) -> list
             i.generation,
             s.id.label("submission_id"),
             s.needs_person,
+            s.reused_from,
+            s.reused_source,
             s.task_id,
             s.request_id,
             s.idempotency_key,
@@ -244,7 +248,8 @@ def _fetch(tx: Tx, where: ColumnElement[bool], limit: int | None = None) -> list
     sums = _sums(tx, [row.item_id for row in rows if row.generation])
     bought = [row.submission_id for row in rows if row.submission_id is not None]
     urls = _urls(tx, bought)
-    paths = downloads.paths_of(tx, bought)
+    sources = [row.reused_source for row in rows if row.reused_source is not None]
+    paths = downloads.paths_of(tx, bought + sources)
     return [
         Result(
             item_id=row.item_id,
@@ -261,7 +266,8 @@ def _fetch(tx: Tx, where: ColumnElement[bool], limit: int | None = None) -> list
             actual_nanos=sums.get(row.item_id, row).actual_nanos,
             assumed_nanos=sums.get(row.item_id, row).assumed_nanos,
             video_urls=urls.get(row.submission_id, ()),
-            video_path=paths.get(row.submission_id),
+            video_path=paths.get(row.submission_id, paths.get(row.reused_source)),
+            reused_from=row.reused_from,
             error_code=row.error_code,
             error_message=row.error_message,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,3 +75,28 @@ def test_what_is_no_plan_or_no_place_for_one(here: Installation, arguments: list
     done = here.call(*arguments)
     assert done.returncode == 2, done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_a_price_file_counts_before_any_answer_and_is_part_of_a_plan(tmp_path: Path) -> None:
+    here = Installation(tmp_path, "http://127.0.0.1:9/api/v1")
+    here.prompts("kites.csv", 3)
+    prices = here.folder / "prices.yaml"
+    prices.write_text("kling-v2-6/std/5s/silent: 0.03\n")
+    told = ["--budget", "0.07", "--prices", "prices.yaml", "-o", "kites.plan", "--json"]
+    planned = json.loads(here.call("plan", "kites.csv", *told).stdout)
+    assert planned["cost"] == {"low": "0.09", "high": "0.09", "known": True}
+    assert planned["budget"]["verdict"] == "short"
+    assert "about 2 of 3 rows; 0.02 USD more" in planned["budget"]["text"]
+    (only,) = planned["price_classes"]
+    assert (only["rows"], only["price"], only["cost"]) == (3, "0.03", "0.09")
+    assert only["origin"].startswith("from prices.yaml, ")
+    prices.write_text("kling-v2-6/std/5s/silent: 0.04\n")
+    refused = here.call("submit", "kites.plan")
+    assert refused.returncode == 2
+    assert "a price" in refused.stderr
+    here.extra["ORCHESTRATOR_PRICES"] = "prices.yaml"
+    assert here.call("submit", "kites.csv").returncode == 0
+    del here.extra["ORCHESTRATOR_PRICES"]
+    prices.unlink()
+    later = json.loads(here.call("plan", "kites.csv", "--label", "b", "--json").stdout)
+    assert later["cost"]["low"] == "0.12", "what was submitted with is in the price book"

@@ -11,6 +11,7 @@ from orchestrator.journal import (
     Outcome,
     OutcomeKind,
     Record,
+    Reused,
     Terminal,
     Unknown,
     Verdict,
@@ -99,7 +100,25 @@ VERDICTS = st.builds(
     at=NUMBERS,
     extra=EXTRAS,
 )
+REUSED = st.builds(
+    Reused,
+    idempotency_key=TEXTS,
+    namespace=TEXTS,
+    batch=TEXTS,
+    label=TEXTS,
+    row_key=TEXTS,
+    generation=NUMBERS,
+    model=TEXTS,
+    digest=TEXTS,
+    price_class=TEXTS,
+    key_fingerprint=TEXTS,
+    task_id=TEXTS,
+    videos=st.lists(TEXTS, max_size=3).map(tuple),
+    source=TEXTS,
+    at=NUMBERS,
+    extra=EXTRAS,
+)
 UNKNOWNS = st.builds(Unknown, kind=st.sampled_from(["later", "other"]), extra=EXTRAS)
 RECORDS: st.SearchStrategy[Record] = (
-    BATCHES | INTENTS | OUTCOMES | TERMINALS | CONTROLS | VERDICTS | UNKNOWNS
+    BATCHES | INTENTS | OUTCOMES | TERMINALS | CONTROLS | VERDICTS | REUSED | UNKNOWNS
 )

@@ -5,6 +5,7 @@ from orchestrator.domain.models.registry import (
     UnknownModelError,
     get_model,
     models,
+    price_classes,
 )
 from orchestrator.domain.models.suggestion import suggestion
 from orchestrator.domain.models.values import Kind
@@ -28,6 +29,7 @@ __all__ = [
     "VideoModel",
     "get_model",
     "models",
+    "price_classes",
     "shown",
     "suggestion",
 ]

@@ -6,10 +6,12 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import product
 from types import MappingProxyType
 
 from orchestrator.domain.models.suggestion import suggestion
-from orchestrator.domain.models.video_model import VideoModel
+from orchestrator.domain.models.values import Kind
+from orchestrator.domain.models.video_model import InputError, VideoModel
 
 DEFAULT_MODEL = "kling-v2-6"
 _PACKAGE = "orchestrator.domain.models"
@@ -45,6 +47,25 @@ def get_model(slug: str) -> VideoModel:
     if model is None:
         raise UnknownModelError(slug)
     return model
+
+
+@cache
+def price_classes() -> tuple[str, ...]:
+    """Every price class there is, sorted: of all inputs that differ in choices and flags alone."""
+    found = set()
+    for model in models().values():
+        choices = {
+            field.name: (True, False) if field.kind is Kind.FLAG else field.choices
+            for field in model.fields
+            if field.kind is Kind.FLAG or field.choices
+        }
+        for values in product(*choices.values()):
+            try:
+                normal = model.normalise({"prompt": "x"} | dict(zip(choices, values, strict=True)))
+            except InputError:
+                continue
+            found.add(model.price_class(normal))
+    return tuple(sorted(found))
 
 
 def _discovered() -> Iterator[VideoModel]:

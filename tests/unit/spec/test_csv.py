@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -48,6 +49,18 @@ def test_every_column_reaches_the_input(read: Reader) -> None:
         "camera_control": {"type": "simple", "zoom": 1.5},
     }
     assert found.inputs[1]["image_url"] == "https://a.b/d.png"
+
+
+def test_results_that_were_reused_are_a_spec_too(read: Reader) -> None:
+    head, given = ",".join(COLUMNS), "," * (len(COLUMNS) - 1)
+    found = read(f"{head},id,prompt,reused_from\n{given},a,a kite,one@default row a\n")
+    assert not found.problems
+    assert [(row.row_id, json.loads(row.input_json)["prompt"]) for row in found.rows] == [
+        ("a", "a kite")
+    ]
+    assert [one.message for one in read("prompt,reused_from\nx,y\n").problems] == [
+        "is not a known column"
+    ]
 
 
 def test_exported_results_are_a_spec_of_the_same_rows(read: Reader) -> None:

@@ -35,6 +35,41 @@ def test_the_head(read: Reader) -> None:
     assert (bare.name, bare.model, bare.budget, bare.budget_nanos) == (None, None, None, None)
 
 
+def test_until_when_where_to_and_whether_again(read: Reader) -> None:
+    header = read(
+        "deadline: 2026-12-01T18:00+01:00\ndownload: videos\nreuse: true\nretries: 2\n"
+        "prompts: [a]\n",
+        NAME,
+    ).spec.header
+    assert header.deadline is not None
+    assert header.deadline.moment(5) == 1_796_144_400_000
+    assert (header.download, header.reuse, header.retries) == ("videos", True, 2)
+    later = read("deadline: 6h\nprompts: [a]\n", NAME).spec.header
+    assert later.deadline is not None
+    assert later.deadline.moment(5) == 6 * 3_600_000 + 5
+    bare = read("prompts: [a]\n", NAME).spec.header
+    assert (bare.deadline, bare.download, bare.reuse) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "deadline: 2026-12-01T18:00",
+        "deadline: soon",
+        "deadline: 0h",
+        "deadline: 99999999999d",
+        "deadline: [6h]",
+        "download: 7",
+        "download: ''",
+        "reuse: sometimes",
+        "reuse: 1",
+    ],
+)
+def test_a_head_that_cannot_be_understood(read: Reader, line: str) -> None:
+    (told,) = read(f"{line}\nprompts: [a]\n", NAME).told
+    assert told[:1] + told[2:3] == (1, line.partition(":")[0])
+
+
 def test_items_are_prompts_or_mappings_over_the_defaults(read: Reader) -> None:
     found = read(
         "defaults: {mode: pro, seed: 7, image_url: 'https://a.b/c.png'}\n"
