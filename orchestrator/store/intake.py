@@ -24,7 +24,7 @@ from sqlalchemy.sql import ColumnElement
 from orchestrator.domain.states import State
 from orchestrator.store import history, inputs, reuse
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx, insert_many
+from orchestrator.store.engine import Tx, insert_many, make_room
 from orchestrator.store.history import Entry
 from orchestrator.store.inputs import NewInput
 
@@ -108,6 +108,7 @@ def forget_unpublished(tx: Tx, batch_id: int) -> None:
 
 def begin(tx: Tx, batch_id: int, *, source: str, actor: str) -> int:
     """A new, unpublished revision; returns its id."""
+    make_room(tx)
     statement = insert(t.revisions).values(
         batch_id=batch_id, state=STAGING, source=source, rows=0, actor=actor, created_at=tx.now
     )

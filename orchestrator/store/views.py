@@ -11,7 +11,7 @@ from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.batch import Wanted
 from orchestrator.domain.forecast import End
-from orchestrator.domain.states import State
+from orchestrator.domain.states import OPEN, State
 from orchestrator.store import downloads
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Row, Tx
@@ -66,21 +66,21 @@ class HistoryLine:
 
 
 def waiting(tx: Tx, batch_id: int) -> dict[State, dict[str, int]]:
-    """Open items that need a person: state -> code -> number."""
-    open_item: ColumnElement[bool] = literal_column(f"items.{t.OPEN_ITEM}")
+    """Open items that need a person: state -> code -> number.
+
+    Which states are open is asked of the few that are found: named in the query, SQLite would take
+    it for a reason to look through all open items.
+    """
     query = (
         select(t.items.c.state, t.submissions.c.needs_person, func.count())
         .join(t.submissions, t.submissions.c.id == t.items.c.submission_id)
-        .where(
-            t.submissions.c.batch_id == batch_id,
-            open_item,
-            t.submissions.c.needs_person.is_not(None),
-        )
+        .where(t.submissions.c.batch_id == batch_id, t.submissions.c.needs_person.is_not(None))
         .group_by(t.items.c.state, t.submissions.c.needs_person)
     )
     found: dict[State, dict[str, int]] = {}
     for state, code, number in tx.conn.execute(query):
-        found.setdefault(State(state), {})[code] = number
+        if state in OPEN:
+            found.setdefault(State(state), {})[code] = number
     return found
 
 

@@ -110,7 +110,7 @@ def test_thousands_of_videos_stay_usable(here: Installation, page: Page, tmp_pat
     store.close()
     assert batch is not None
     counts = dict.fromkeys(State, 0) | {State.SUCCEEDED: 5000}
-    now = BatchStatus(batch, BatchState.FINISHED, counts, {}, None, 0, 0, None, Estimate(0, 0))
+    now = BatchStatus(batch, BatchState.FINISHED, counts, {}, None, 0, 0, None, 0, Estimate(0, 0))
     file = tmp_path / "index.html"
     file.write_text("".join(written(now, [], results(5000), tmp_path)))
     assert opened(page, file) == []

@@ -256,7 +256,7 @@ def test_no_such_batch(here: Installation) -> None:
 
 def test_an_option_that_does_not_exist_yet(here: Installation) -> None:
     spec("prompt\nhi\n")(here)
-    assert here.call("submit", "my.csv", "--canary", "3").returncode == 2
+    assert here.call("submit", "my.csv", "--express", "3").returncode == 2
 
 
 def test_a_port_that_is_taken(here: Installation) -> None:
