@@ -110,7 +110,7 @@ def run(
         reuse=reuse,
         saves=download is not None,
     )
-    taken = taking.take(runtime, spec, wishes, yes=yes, starts=True)
+    taken = taking.take(runtime, spec, wishes, yes=yes, json=json, starts=True)
     if taken is None:
         return 0
     taking.print_taken(runtime, taken, json=json)

@@ -249,7 +249,7 @@ def submit(
         prices=prices,
         reuse=reuse,
     )
-    taken = taking.take(runtime, spec, wishes, yes=yes)
+    taken = taking.take(runtime, spec, wishes, yes=yes, json=json)
     if taken is None:
         return 0
     taking.print_taken(runtime, taken, json=json)

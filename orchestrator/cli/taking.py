@@ -17,6 +17,7 @@ from orchestrator.cli.output import (
     print_json,
     say,
 )
+from orchestrator.cli.reading import ReadingBar
 from orchestrator.cli.rejecting import rejects
 from orchestrator.domain.canary import UNTOLD, Pace
 from orchestrator.errors import UsageError
@@ -26,8 +27,6 @@ from orchestrator.services.intake import Declined, Options, Proposal, Taken
 from orchestrator.services.saved_plan import SavedPlan
 from orchestrator.spec import AS_FOUND, STANDARD_INPUT, Reading, Spec
 from orchestrator.store import batches
-
-_PROGRESS_EVERY = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def as_planned(path: Path, wishes: Wishes) -> tuple[Path, Wishes]:
 
 
 def take(
-    runtime: Runtime, path: Path, wishes: Wishes, *, yes: bool, starts: bool = False
+    runtime: Runtime, path: Path, wishes: Wishes, *, yes: bool, json: bool, starts: bool = False
 ) -> Taken | None:
     """Record the spec; None where the person said no.
 
@@ -116,20 +115,28 @@ def take(
             download=download,
         )
 
+    bar = ReadingBar(path, silent=json)
+
+    def confirm(proposal: Proposal) -> bool:
+        bar.stop()
+        return _confirm(runtime, proposal, wishes, yes, starts)
+
     try:
         with rejects(wishes.rejects, path) as listed:
             taken = intake.take_in(
                 runtime.context,
                 path,
                 options=options,
-                confirm=lambda proposal: _confirm(runtime, proposal, wishes, yes, starts),
-                progress=_progress,
+                confirm=confirm,
+                progress=bar,
                 how=wishes.how,
             )
             listed.extend(taken.skipped)
     except Declined:
         say("nothing was recorded and nothing will be sent")
         return None
+    finally:
+        bar.stop()
     if taken.difference.reused and not taken.difference.to_send:
         # Perhaps nothing is left to wait for, and no worker runs that would notice.
         finishing.run_once(runtime.context)
@@ -185,14 +192,6 @@ def _new(runtime: Runtime, name: str, label: str) -> bool:
     with runtime.context.store.read() as tx:
         found = batches.find(tx, name, label)
     return found is None or found.published_at is None
-
-
-def _progress(rows: int) -> None:
-    if rows and rows % _PROGRESS_EVERY == 0:
-        if on_terminal():
-            say(f"read {rows:,} rows")
-        else:
-            emit("reading", rows=rows)
 
 
 def _summarise(proposal: Proposal) -> None:

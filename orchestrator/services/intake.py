@@ -35,7 +35,7 @@ from orchestrator.spec import (
 )
 from orchestrator.store import batches, canaries, intake, lives, prices, restoring
 from orchestrator.store.batches import Batch
-from orchestrator.store.engine import Tx
+from orchestrator.store.engine import Tx, uninterrupted
 from orchestrator.store.intake import Difference, Staged
 
 _Entry: TypeAlias = SpecRow | BadRow | Problem | Note
@@ -320,7 +320,7 @@ def _stage(
         notes += [entry for entry in group if isinstance(entry, Note)]
         rows += len(found)
         if not problems:
-            with context.store.write() as tx:
+            with uninterrupted(), context.store.write() as tx:
                 _keep_lock(tx, batch, token)
                 position += intake.stage(
                     tx,
@@ -435,7 +435,7 @@ def _publish(
     listed: PriceFile,
 ) -> Taken:
     columns = tuple(dict.fromkeys((*batch.columns, *spec.columns)))
-    with context.store.write() as tx:
+    with uninterrupted(), context.store.write() as tx:
         listed.put(tx, context.provider)
         withdrawn = intake.publish(
             tx,

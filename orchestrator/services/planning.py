@@ -122,7 +122,8 @@ class _Tally:
     states: Counter[State] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
-    digests: set[bytes] = field(default_factory=set)
+    digests: set[int] = field(default_factory=set)
+    """The first 64 bits of each, which is enough to count equal ones, and half the memory."""
     reusing: Choice = field(default_factory=Choice)
 
 
@@ -235,7 +236,7 @@ def _count(
         with context.store.read() as tx:
             taken = tally.reusing.chosen(tx, batch.id if batch else 0, context.provider, new)
     for row in rows:
-        digest = bytes.fromhex(row.digest)
+        digest = int(row.digest[:16], 16)
         tally.duplicates += digest in tally.digests
         tally.digests.add(digest)
         state = found.get((row.row_key, row.digest))

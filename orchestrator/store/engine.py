@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import time
 import weakref
@@ -70,6 +71,21 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hear a Ctrl-C only after the block.
+
+    A SQLite statement that is interrupted keeps its transaction, and so the write lock, for as long
+    as the exception is looked at: whoever wants to tidy up would wait for itself.
+    """
+    waiting = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waiting)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _engine(url: str) -> Engine:

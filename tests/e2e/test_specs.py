@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -167,3 +168,17 @@ def test_what_skipping_cannot_save_is_refused(typed: Typed, text: str) -> None:
     code, _, said = typed("submit", "my.csv", "--skip-invalid")
     assert code == 2, said
     assert json.loads(typed("batches", "--json")[1]) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_a_long_spec_is_read_leaves_nothing(here: Installation) -> None:
+    name = here.prompts("long.csv", 30_000)
+    reading = here.start("submit", name)
+    assert reading.stdout is not None
+    assert any('"reading"' in line for line in reading.stdout), "it was told how far it is"
+    reading.send_signal(signal.SIGINT)
+    said, _ = reading.communicate(timeout=60)
+    assert reading.returncode == 130, said
+    assert json.loads(here.call("batches", "--json").stdout) == []
+    again = json.loads(here.call("submit", name, "--json").stdout)
+    assert (again["added"], again["counts"]["pending"]) == (30_000, 30_000)
