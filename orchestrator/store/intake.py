@@ -213,14 +213,16 @@ def _is_first(tx: Tx, batch_id: int) -> bool:
     return tx.conn.execute(query).scalar_one() is None
 
 
-def _all_new(tx: Tx, revision_id: int, taken: ColumnElement[bool]) -> Difference:
+def _all_new(tx: Tx, revision_id: int, taken: ColumnElement[bool] | None) -> Difference:
     c = t.items.c
-    query = select(c.price_class, c.state, func.count()).where(c.revision_id == revision_id, ~taken)
+    query = select(c.price_class, c.state, func.count()).where(c.revision_id == revision_id)
+    query = query if taken is None else query.where(~taken)
     found = tx.conn.execute(query.group_by(c.price_class, c.state)).all()
     prices = {name: number for name, state, number in found if state == State.PENDING}
-    reused = tx.conn.execute(
-        select(func.count()).where(c.revision_id == revision_id, taken)
-    ).scalar_one()
+    reused = 0
+    if taken is not None:
+        query = select(func.count()).where(c.revision_id == revision_id, taken)
+        reused = tx.conn.execute(query).scalar_one()
     return Difference(
         added=sum(prices.values()) + reused,
         known=0,
@@ -253,7 +255,7 @@ def difference(tx: Tx, batch_id: int, revision_id: int, *, reuse: bool = False) 
     if reuse:
         taken = exists().where(c.revision_id == revision_id, t.submissions.c.item_id == c.id)
     if _is_first(tx, batch_id):
-        return _all_new(tx, revision_id, taken)
+        return _all_new(tx, revision_id, taken if reuse else None)
     replacing = t.items.alias("replacing")
     replaced = exists().where(
         replacing.c.batch_id == batch_id,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
 from sqlalchemy import Select, bindparam, func, insert, literal_column, or_, select, update
+from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import IN_FLIGHT, State
 from orchestrator.domain.submission import Decision, NeedsPerson, Submission
@@ -251,6 +252,10 @@ def _money(decided: Sequence[tuple[Stored, Decision]]) -> Mapping[int, dict[str,
     return changes
 
 
+_POLLED: ColumnElement[bool] = literal_column(f"submissions.{t.POLLED}")
+"""Spelt out: SQLite does not see that parameters are what its partial index is of."""
+
+
 def lease_for_polling(
     tx: Tx, *, account: str, until: int, horizon: int, limit: int, token: str, lapsed: bool = False
 ) -> int:
@@ -261,7 +266,7 @@ def lease_for_polling(
     due = (
         select(_S.id)
         .where(
-            _S.state.in_([State.QUEUED, State.PROCESSING]),
+            _POLLED,
             _S.due_at <= horizon,
             _S.account == account,
             _S.lease_until.is_(None) | (_S.lease_until <= tx.now),
@@ -380,9 +385,7 @@ def polled_by(tx: Tx, owners: Sequence[str]) -> list[Stored]:
     """What these workers were asking about, locked."""
     if not owners:
         return []
-    query = select(*_COLUMNS).where(
-        _S.lease_owner.in_(list(owners)), _S.state.in_([State.QUEUED, State.PROCESSING])
-    )
+    query = select(*_COLUMNS).where(_S.lease_owner.in_(list(owners)), _POLLED)
     return _read(tx, query, lock=True)
 
 

@@ -42,9 +42,11 @@ class Shop:
     posts: list[str] = field(default_factory=list)
     breaker: Breaker = field(default_factory=Breaker)
     make_journal: Callable[[Path], JournalWriter] = JournalWriter
+    url: str | None = None
+    """The database; None is a SQLite file of its own."""
 
     def __post_init__(self) -> None:
-        self.store = Store(f"sqlite:///{self.folder / 'shop.db'}")
+        self.store = Store(self.url or f"sqlite:///{self.folder / 'shop.db'}")
         schema.upgrade(self.store)
         self.journal = self.folder / "journal"
         self.context = Context(

@@ -1,0 +1,194 @@
+"""Finished work costs live work nothing: no hot query reads a whole table of items or purchases."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+
+from orchestrator.services import (
+    dispatch,
+    finishing,
+    gatekeeping,
+    learning,
+    notifying,
+    overview,
+    polling,
+    rescue,
+    status,
+    submission,
+)
+from orchestrator.store import batches, workers
+from orchestrator.store.claims import Chunk
+from orchestrator.store.engine import Store
+from tests.support.postgres import fresh_database, postgres_server
+from tests.support.shop import Shop, accept
+from tests.support.valkey import short_directory, valkey_server
+
+FINISHED = 20_000
+LARGE = ("items", "submissions", "outputs", "history", "inputs")
+_LIVE = "open|claimable|due|leased|in_flight|by_lease|waiting"
+"""Indexes of what is under way; they do not grow with what has ended."""
+_WHOLE = {
+    "sqlite": re.compile(
+        rf"SCAN ({'|'.join(LARGE)})\b(?! USING (?:COVERING )?INDEX \w*_(?:{_LIVE}))"
+    ),
+    "postgresql": re.compile(rf"Seq Scan on ({'|'.join(LARGE)})\b"),
+}
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    with short_directory() as place, valkey_server(place) as server:
+        yield str(server.url)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path, broker: str) -> Iterator[Shop]:
+    url = None
+    if request.param == "postgresql":
+        url = fresh_database(request.getfixturevalue("postgres"))
+    made = Shop(tmp_path, broker, accept, url=url)
+    yield made
+    made.store.close()
+
+
+def fill(shop: Shop) -> None:
+    """Many batches of finished rows, as if all of them had been bought."""
+    shop.submit(1, name="first")
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) "
+    copied = "INSERT INTO {table} ({into}) " + numbers.format("{rows}") + "SELECT {values} FROM n"
+    with shop.store.write() as tx:
+        tx.conn.execute(text("UPDATE items SET state = 'withdrawn'"))
+        for table, columns in _COLUMNS.items():
+            rows = FINISHED // 100 if table in ("batches", "revisions") else FINISHED
+            into, values = ", ".join(columns), ", ".join(columns.values())
+            tx.conn.execute(text(copied.format(table=table, rows=rows, into=into, values=values)))
+    _analyse(shop.store)
+
+
+_COLUMNS: dict[str, dict[str, str]] = {
+    "batches": {
+        "id": "100 + i", "name": "'b' || i", "label": "'l'", "namespace": "''", "key_version": "1",
+        "provider": "'http://127.0.0.1:1/api/v1'", "wanted": "'open'", "columns": "'[]'",
+        "created_at": "1", "published_at": "1", "finished_at": "1",
+    },
+    "revisions": {
+        "id": "100 + i", "batch_id": "100 + i", "state": "'published'", "source": "'s'",
+        "actor": "'me'", "created_at": "1",
+    },
+    "inputs": {"digest": "'d' || i", "model": "'kling-v2-6'", "input_json": "'{}'"},
+    "items": {
+        "id": "1000 + i", "batch_id": "101 + i / 100 % 200", "revision_id": "101 + i / 100 % 200",
+        "seen_revision_id": "101", "position": "i", "row_key": "'r' || i", "digest": "'d' || i",
+        "model": "'kling-v2-6'", "price_class": "'std'", "source": "'{}'", "state": "'succeeded'",
+        "submission_id": "1000 + i", "updated_at": "1",
+    },
+    "submissions": {
+        "id": "1000 + i", "batch_id": "101 + i / 100 % 200", "item_id": "1000 + i",
+        "generation": "0", "idempotency_key": "'k' || i", "account": "'acc'",
+        "price_class": "'std'", "state": "'succeeded'", "tries": "1", "conflicts": "0",
+        "polls": "3", "unresolved": "false", "accepted_at": "1", "finished_at": "2",
+        "task_id": "'t' || i", "actual_nanos": "5",
+    },
+    "outputs": {"submission_id": "1000 + i", "ordinal": "0", "url": "'u'", "seen_at": "i"},
+    "history": {
+        "batch_id": "101", "item_id": "1000 + i", "event": "'x'", "actor": "'a'",
+        "at": "1",
+    },
+}  # fmt: skip
+
+
+def _analyse(store: Store) -> None:
+    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        if not store.is_sqlite:
+            # An embedded database is never analysed: its plans must be right without.
+            conn.execute(text("VACUUM ANALYZE"))
+
+
+@contextmanager
+def watched(store: Store) -> Iterator[dict[str, Any]]:
+    """Each statement that is executed, with parameters it had."""
+    seen: dict[str, Any] = {}
+
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _x: Any, many: bool) -> None:
+        if (
+            statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH"))
+            and "/* test */" not in statement
+        ):
+            seen[statement] = parameters[0] if many else parameters
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(store.engine, "before_cursor_execute", note)
+
+
+def whole_reads(store: Store, seen: dict[str, Any]) -> list[str]:
+    """Statements whose plan reads one of the large tables from end to end."""
+    prefix = "EXPLAIN QUERY PLAN " if store.is_sqlite else "EXPLAIN "
+    bad = _WHOLE[store.engine.dialect.name]
+    found = []
+    with store.engine.connect() as conn:
+        for statement, parameters in seen.items():
+            lines = conn.exec_driver_sql(prefix + statement, parameters).all()
+            plan = "\n".join(str(line[-1]) for line in lines)
+            if bad.search(plan):
+                found.append(f"{statement}\n{plan}")
+    return found
+
+
+def work(shop: Shop) -> None:
+    """One of everything that workers and people do while a batch runs."""
+    batch = shop.submit(60, name="live")
+    chunks: list[Chunk] = []
+    tokens: list[str] = []
+    with shop.store.write() as tx:
+        workers.seen(tx, "w", processes=1, submits=True)
+    dispatch.run_once(shop.context, chunks.append)
+    for chunk in chunks:
+        asyncio.run(
+            shop.with_desk(
+                lambda desk, chunk=chunk: submission.run_chunk(  # type: ignore[misc]
+                    desk, chunk.id, chunk.item_ids, probe=chunk.probe
+                )
+            )
+        )
+    for _ in range(2):
+        with shop.store.write() as tx:
+            tx.conn.execute(text("UPDATE /* test */ submissions SET due_at = 0"))
+        polling.run_once(shop.context, lambda token, _number: tokens.append(token))
+        for token in tokens:
+            shop.poll(token)
+    assert shop.posts, "something was bought"
+    rescue.run_once(shop.context)
+    finishing.run_once(shop.context)
+    learning.run_once(shop.context)
+    notifying.run_once(shop.context, [lambda _id, _body, _at: True], random.random)
+    list(overview.rows(shop.context))
+    asyncio.run(shop.with_desk(gatekeeping.probe_once))
+    with shop.store.read() as tx:
+        status.read(tx, shop.context, batches.get(tx, batch.id))
+
+
+def test_no_hot_query_reads_a_whole_table(shop: Shop) -> None:
+    fill(shop)
+    with watched(shop.store) as seen:
+        work(shop)
+    assert len(seen) > 40
+    bad = whole_reads(shop.store, seen)
+    assert not bad, f"{len(bad)} of {len(seen)}:\n\n" + "\n\n".join(bad)
