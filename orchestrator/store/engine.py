@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sqlite3
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,8 +42,6 @@ class Store:
         self.url = url
         self._clock = clock
         self.engine = _engine(url)
-        # SQLite's last connection puts its log into the file: whoever copies that has everything.
-        weakref.finalize(self, self.engine.dispose)
 
     @property
     def is_sqlite(self) -> bool:

@@ -171,4 +171,4 @@ def test_ctrl_c_stops_in_order_and_says_how_to_go_on(here: Installation, provide
     assert running.returncode == 130, output
     assert "in flight" in output
     assert "orchestrator run" in output
-    assert not all_supervisors(here)
+    until(lambda: not all_supervisors(here))
