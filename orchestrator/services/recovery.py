@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from orchestrator.domain.batch import Wanted
-from orchestrator.domain.identity import KEY_VERSION, idempotency_key_from_json
+from orchestrator.domain.identity import KEY_VERSION
 from orchestrator.domain.recovery import Told, claimed, merge, without_row
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import (
@@ -247,16 +247,7 @@ def _expired(decision: Decision, now: int, policy: Policy) -> Decision:
 
 def _unseen(context: Context, batch: Batch, row: Unsent, since: int, hold: int) -> Told:
     """A row of which nothing is known, as if it had been sent then."""
-    key = idempotency_key_from_json(
-        key_version=batch.key_version,
-        namespace=batch.namespace,
-        batch=batch.name,
-        label=batch.label,
-        row_key=row.row_key,
-        model=row.model,
-        input_json=row.input_json,
-        generation=0,
-    )
+    key = batch.key_of(row, 0)
     return Told(
         idempotency_key=key,
         row_key=row.row_key,

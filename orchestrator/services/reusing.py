@@ -9,10 +9,10 @@ from pathlib import Path
 
 from orchestrator import journal
 from orchestrator.domain.expiry import known_expiry
-from orchestrator.domain.identity import idempotency_key_from_json
 from orchestrator.errors import ConfigError
 from orchestrator.journal import JournalWriter
 from orchestrator.services.context import Context
+from orchestrator.services.records import batch_record
 from orchestrator.spec import SpecRow
 from orchestrator.store import restoring, reuse
 from orchestrator.store.batches import Batch
@@ -84,24 +84,11 @@ def stage(
     new = [row for row in rows if row.row_key in items]
     chosen = choose(tx, batch.id, context.provider, new)
     wanted = [
-        Reuse(items[row.row_key], row.price_class, _key(batch, row), chosen[row.row_key])
+        Reuse(items[row.row_key], row.price_class, batch.key_of(row, 0), chosen[row.row_key])
         for row in new
         if row.row_key in chosen
     ]
     reuse.put(tx, batch.id, wanted)
-
-
-def _key(batch: Batch, row: SpecRow) -> str:
-    return idempotency_key_from_json(
-        key_version=batch.key_version,
-        namespace=batch.namespace,
-        batch=batch.name,
-        label=batch.label,
-        row_key=row.row_key,
-        model=row.model,
-        input_json=row.input_json,
-        generation=0,
-    )
 
 
 def write_down(context: Context, batch: Batch, revision_id: int, *, host: str) -> None:
@@ -119,7 +106,9 @@ def write_down(context: Context, batch: Batch, revision_id: int, *, host: str) -
             if not group:
                 return
             writer = writer or _writer(context, host)
-            writer.append([_batch(batch, now), *(_record(batch, one, now) for one in group)])
+            writer.append(
+                [batch_record(batch, at=now), *(_record(batch, one, now) for one in group)]
+            )
             after = group[-1].submission_id
     finally:
         if writer is not None:
@@ -137,18 +126,6 @@ def _writer(context: Context, host: str) -> JournalWriter:
             restoring.register_journal(tx, name, host)
 
     return JournalWriter(context.journal_dir, created=registered)
-
-
-def _batch(batch: Batch, now: int) -> journal.Batch:
-    return journal.Batch(
-        namespace=batch.namespace,
-        name=batch.name,
-        label=batch.label,
-        key_version=batch.key_version,
-        budget_nanos=batch.budget_nanos,
-        provider=batch.provider,
-        at=now,
-    )
 
 
 def _record(batch: Batch, one: reuse.Reused, now: int) -> journal.Reused:

@@ -12,17 +12,17 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator import journal
 from orchestrator.domain.deadline import passed
-from orchestrator.domain.identity import body_from_json, idempotency_key_from_json
+from orchestrator.domain.identity import body_from_json
 from orchestrator.domain.outcome import NotSent, SubmitOutcome
 from orchestrator.domain.submission import key_trusted
 from orchestrator.journal import Intent
 from orchestrator.services import gatekeeping, recording, turns
 from orchestrator.services.desk import Desk
+from orchestrator.services.records import batch_record
 from orchestrator.store import batches, claims, gates, prices
 from orchestrator.store.batches import Batch
-from orchestrator.store.claims import Candidate, Claimed
+from orchestrator.store.claims import Claimed
 from orchestrator.store.lives import Lease
 
 MARGIN_SECONDS = 2.0
@@ -82,7 +82,7 @@ def claim_chunk(
             tx,
             batch,
             found,
-            {item.item_id: _key(batch, item) for item in found},
+            {item.item_id: batch.key_of(item, item.generation) for item in found},
             prices=prices.known(tx, context.provider),
             lease=lease,
             account=desk.account,
@@ -93,31 +93,10 @@ def claim_chunk(
         return ClaimedChunk(batch, tuple(claimed), lease, tx.now, desk.wall(), desk.monotonic())
 
 
-def _key(batch: Batch, item: Candidate) -> str:
-    return idempotency_key_from_json(
-        key_version=batch.key_version,
-        namespace=batch.namespace,
-        batch=batch.name,
-        label=batch.label,
-        row_key=item.row_key,
-        model=item.model,
-        input_json=item.input_json,
-        generation=item.generation,
-    )
-
-
 def _journal_intents(desk: Desk, held: ClaimedChunk) -> None:
     """All intents of the chunk, one fsync, before the first byte leaves."""
     batch = held.batch
-    known = journal.Batch(
-        namespace=batch.namespace,
-        name=batch.name,
-        label=batch.label,
-        key_version=batch.key_version,
-        budget_nanos=batch.budget_nanos,
-        provider=batch.provider,
-        at=held.now,
-    )
+    known = batch_record(batch, at=held.now)
     desk.journal.append(
         [
             known,

@@ -5,17 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy import Select, exists, func, literal_column, select, text, update
 
 from orchestrator.domain import canary
 from orchestrator.domain.batch import Stop, Wanted
 from orchestrator.domain.canary import Canary, Phase
+from orchestrator.domain.identity import idempotency_key_from_json
 from orchestrator.domain.money import to_usd
 from orchestrator.store import history
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Row, Tx, insert_ignoring
 from orchestrator.store.history import Entry
+
+
+class Keyed(Protocol):
+    """What a purchase's key is made of, beside its batch and generation."""
+
+    @property
+    def row_key(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def input_json(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,19 @@ class Batch:
     def canary(self) -> Canary | None:
         """The rows that go first, or went."""
         return None if self.canary_json is None else canary.from_json(self.canary_json)
+
+    def key_of(self, row: Keyed, generation: int) -> str:
+        """The idempotency key of a row's purchase of that generation."""
+        return idempotency_key_from_json(
+            key_version=self.key_version,
+            namespace=self.namespace,
+            batch=self.name,
+            label=self.label,
+            row_key=row.row_key,
+            model=row.model,
+            input_json=row.input_json,
+            generation=generation,
+        )
 
     @property
     def committed_nanos(self) -> int:
