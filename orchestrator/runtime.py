@@ -95,7 +95,7 @@ def make_context(settings: Settings, store: Store) -> Context:
             request=round(settings.request_timeout.total_seconds() * 1000), chunk_size=chunk
         ),
         max_in_flight=settings.max_in_flight,
-        presence=settings.data_dir / "processes",
+        presence=settings.presence_dir,
         prompt_excerpt=settings.prompt_excerpt,
         price_file=settings.price_file,
         requests_per_second=rate,

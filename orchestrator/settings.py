@@ -163,6 +163,16 @@ class Settings(BaseSettings):
         """The folder of the embedded database; it may not exist yet."""
         return places.find_data_dir(self.data_dir_setting, Path.cwd())
 
+    @property
+    def presence_dir(self) -> Path:
+        """Where this machine's worker processes hold their locks."""
+        return self.data_dir / "processes"
+
+    @property
+    def beats_dir(self) -> Path:
+        """Where this machine's beats hold theirs."""
+        return self.data_dir / "beats"
+
     @cached_property
     def installation(self) -> str:
         """The data directory's own id; journals and sockets are named by it."""

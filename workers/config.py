@@ -49,6 +49,7 @@ def configuration(settings: Settings) -> dict[str, object]:
         "worker_hijack_root_logger": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "beat_max_loop_interval": 1,
+        "beat_scheduler": "workers.beat:SigningScheduler",
         "beat_schedule": {
             name: {
                 "task": name,

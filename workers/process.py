@@ -11,7 +11,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, TypeVar
 
 from celery import current_app
@@ -62,6 +62,10 @@ class Process:
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         return self._runner.run(work)
 
+    def sign(self, queues: str) -> None:
+        """Tell this machine that the process is at work: `orchestrator health` looks."""
+        presence.sign(self._lock, f"worker {socket.gethostname()} {queues}")
+
     def close(self) -> None:
         if self._desk is not None:
             with contextlib.suppress(OSError, RuntimeError):
@@ -85,22 +89,25 @@ def current() -> Process:
 
 
 class SignOfLife(threading.Thread):
-    """Tells the database every few seconds that processes which take chunks are there.
+    """Tells the database and this machine every few seconds that processes are at work.
 
     In a pool's main process there is none: it forks again whenever a child has died, and a SQLite
     that is forked in the middle of a write takes itself for locked for ever.
     """
 
-    def __init__(self, name: str, *, processes: int, submits: bool) -> None:
+    def __init__(self, name: str, *, processes: int, queues: Collection[str]) -> None:
         super().__init__(daemon=True, name="sign-of-life")
         self._name = name
         self._processes = processes
-        self._submits = submits
+        self._submits = SUBMIT in queues
+        self._queues = ",".join(sorted(queues))
         self.over = threading.Event()
 
     def run(self) -> None:
-        context = current().context
+        process = current()
+        context = process.context
         while True:
+            process.sign(self._queues)
             try:
                 with context.store.write() as tx:
                     if self.over.is_set():
@@ -119,9 +126,10 @@ _sign: SignOfLife | None = None
 
 def _show_up(processes: int) -> None:
     global _sign  # noqa: PLW0603 one process, one sign
-    consumed = current_app.amqp.queues.consume_from
     _sign = SignOfLife(
-        f"{socket.gethostname()}:{os.getpid()}", processes=processes, submits=SUBMIT in consumed
+        f"{socket.gethostname()}:{os.getpid()}",
+        processes=processes,
+        queues=list(current_app.amqp.queues.consume_from),
     )
     _sign.start()
 

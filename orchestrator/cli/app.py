@@ -17,6 +17,7 @@ from orchestrator.cli import (
     database,
     doctor,
     download,
+    health,
     journal,
     mending,
     processes,
@@ -55,6 +56,7 @@ for part in (
 ):
     part.register(app)
 app.add_typer(database.app, name="db")
+app.add_typer(health.app, name="health")
 app.add_typer(journal.app, name="journal")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(sandbox.app, name="sandbox")

@@ -2,6 +2,8 @@
 
 A lock that can be taken belongs to a process that is gone, however it went; so its leases need not
 be waited for. A process of another machine is not seen here: its leases lapse by the clock.
+
+A process signs its lock every few seconds, so that one which is there but stands still is seen too.
 """
 
 from __future__ import annotations
@@ -10,9 +12,21 @@ import fcntl
 import os
 import uuid
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+FRESH_SECONDS = 60.0
+"""A living process whose sign is older than this stands still: it signs every five seconds."""
 _SUFFIX = ".lock"
+_LONGEST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What a living process said of itself, and when, in seconds since 1970."""
+
+    said: str
+    at: float
 
 
 def announce(folder: Path) -> tuple[str, int]:
@@ -25,6 +39,26 @@ def announce(folder: Path) -> tuple[str, int]:
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     draft.rename(folder / f"{name}{_SUFFIX}")
     return name, descriptor
+
+
+def sign(descriptor: int, said: str) -> None:
+    """Write into the lock that `announce` returned what this process does, and that it does it."""
+    text = said.encode()[:_LONGEST]
+    os.pwrite(descriptor, text, 0)
+    os.ftruncate(descriptor, len(text))
+    os.utime(descriptor)
+
+
+def signs(folder: Path) -> list[Sign]:
+    """The signs of the processes that are there; one that has not signed yet said nothing."""
+    found = []
+    for name in living(folder):
+        path = folder / f"{name}{_SUFFIX}"
+        try:
+            found.append(Sign(path.read_text(encoding="utf-8"), path.stat().st_mtime))
+        except FileNotFoundError:
+            continue
+    return found
 
 
 def dead(folder: Path) -> list[str]:

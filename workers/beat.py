@@ -1,0 +1,46 @@
+"""Beat's scheduler as Celery has it, with a sign that it turns."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+from celery.beat import PersistentScheduler
+
+from orchestrator.services import presence
+from orchestrator.settings import load_settings
+
+SIGN_SECONDS = 5.0
+
+
+class SigningScheduler(PersistentScheduler):
+    """Signs a lock of this machine as it ticks: `orchestrator health beat` looks."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._name: str | None = None
+        self._lock = -1
+        self._signed = 0.0
+        super().__init__(*args, **kwargs)
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        self._sign()
+        seconds: float = super().tick(*args, **kwargs)
+        return seconds
+
+    def close(self) -> None:
+        if self._name is not None:
+            presence.bury(self._folder, [self._name])
+            os.close(self._lock)
+            self._name = None
+        super().close()
+
+    def _sign(self) -> None:
+        if self._name is None:
+            self._folder = load_settings().beats_dir
+            presence.bury(self._folder, presence.dead(self._folder))
+            self._name, self._lock = presence.announce(self._folder)
+        if time.monotonic() - self._signed >= SIGN_SECONDS:
+            presence.sign(self._lock, f"beat {socket.gethostname()}")
+            self._signed = time.monotonic()
