@@ -20,6 +20,7 @@ from orchestrator.cli import (
     health,
     journal,
     mending,
+    metrics,
     processes,
     results,
     sandbox,
@@ -58,6 +59,7 @@ for part in (
 app.add_typer(database.app, name="db")
 app.add_typer(health.app, name="health")
 app.add_typer(journal.app, name="journal")
+app.add_typer(metrics.app, name="metrics")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(sandbox.app, name="sandbox")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.domain import cadence, sketch
+from orchestrator.domain import cadence, lateness, sketch
+from orchestrator.domain.lateness import Lateness
 from orchestrator.domain.sketch import Sketch, Span
 from orchestrator.services.context import Context
 from orchestrator.store import counting, sketches
@@ -47,6 +48,7 @@ def _fold(
     spans = spans[-int(sketch.MEMORY) :]
     after = sketch.learn(before, spans, cadence.prior_density(before))
     plan = cadence.make_plan(after)
+    late = lateness.notice(_known_late(known), [span for _, span in rows])
     with context.store.write() as tx:
         done = sketches.put(
             tx,
@@ -55,6 +57,7 @@ def _fold(
             version=known.version if known else 0,
             sketch_json=after.to_json(),
             plan_json=plan.to_json() if plan else "null",
+            late_json=late.to_json(),
             folded=[row_id for row_id, _ in rows],
         )
     return len(rows) if done else 0
@@ -66,3 +69,11 @@ def _readable(text: str) -> Sketch:
         return sketch.from_json(text)
     except ValueError:
         return Sketch()
+
+
+def _known_late(known: sketches.Known | None) -> Lateness:
+    """What only tells is begun anew too where it cannot be read."""
+    try:
+        return lateness.from_json(known.late_json) if known else Lateness()
+    except ValueError:
+        return Lateness()

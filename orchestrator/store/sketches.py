@@ -21,6 +21,7 @@ class Known:
 
     version: int
     sketch_json: str
+    late_json: str = "null"
 
 
 def append(tx: Tx, provider: str, ended: Sequence[tuple[str, Span]]) -> None:
@@ -43,11 +44,11 @@ def unfolded(tx: Tx, provider: str, limit: int) -> dict[str, list[tuple[int, Spa
 
 
 def known(tx: Tx, provider: str, price_class: str) -> Known | None:
-    query = select(_K.version, _K.sketch_json)
+    query = select(_K.version, _K.sketch_json, _K.late_json)
     row = tx.conn.execute(
         query.where(_K.provider == provider, _K.price_class == price_class)
     ).one_or_none()
-    return None if row is None else Known(row.version, row.sketch_json)
+    return None if row is None else Known(row.version, row.sketch_json, row.late_json)
 
 
 def put(
@@ -59,6 +60,7 @@ def put(
     sketch_json: str,
     plan_json: str,
     folded: Sequence[int],
+    late_json: str = "null",
 ) -> bool:
     """Replace the sketch of that version (0: there is none) and drop the rows it now holds.
 
@@ -71,7 +73,13 @@ def put(
     done = tx.conn.execute(
         update(t.sketches)
         .where(_K.provider == provider, _K.price_class == price_class, _K.version == version)
-        .values(version=version + 1, sketch_json=sketch_json, plan_json=plan_json, folded_at=tx.now)
+        .values(
+            version=version + 1,
+            sketch_json=sketch_json,
+            plan_json=plan_json,
+            late_json=late_json,
+            folded_at=tx.now,
+        )
     )
     if not done.rowcount:
         return False

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "0009"
+SCHEMA = "0010"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -387,6 +387,8 @@ class SketchRow(SQLModel, table=True):
     version: int = _big(default=0)
     sketch_json: str = _text()
     plan_json: str = _text()
+    # How late its tasks' ends were noticed.
+    late_json: str = Field(sa_column=Column(Text, nullable=False, server_default=sql("'null'")))
     folded_at: int = _big()
 
 

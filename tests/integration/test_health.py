@@ -1,4 +1,4 @@
-"""What restarts processes asks whether they are at work, and is told the truth."""
+"""What restarts processes, and what draws figures, asks how they are, and is told the truth."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.installation import Installation, until
 from tests.support.processes import processes_of
@@ -83,3 +86,56 @@ def test_ready_tells_what_is_missing(here: Installation, tmp_path: Path) -> None
     assert done.returncode == 3
     assert json.loads(done.stderr)["error"]["code"] == "broker"
     assert alone.call("health", "worker", "--queue", "sumbit").returncode == 2
+
+
+@contextmanager
+def exporter(here: Installation) -> Iterator[str]:
+    """`metrics serve`; gives its address."""
+    process = here.start("metrics", "serve", "--port", "0")
+    assert process.stdout is not None
+    said = json.loads(process.stdout.readline())
+    try:
+        yield f"http://127.0.0.1:{said['port']}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+
+
+def test_one_exporter_serves_the_figures_of_all(here: Installation) -> None:
+    with exporter(here) as url:
+        assert httpx.get(f"{url}/healthz").text == "ok\n"
+        ready = httpx.get(f"{url}/readyz")
+        assert (ready.status_code, ready.json()["ready"]) == (200, True)
+        assert httpx.get(f"{url}/favicon.ico").status_code == 404
+        answer = httpx.get(f"{url}/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    # Those that were killed a moment ago count for a while yet.
+    assert samples["orchestrator_worker_processes", "yes"] >= 2
+    assert samples["orchestrator_worker_processes", "no"] == 2
+    assert samples["orchestrator_broker_up",] == 1
+    assert ("orchestrator_queue_messages", "submit") in samples
+    printed = here.call("metrics")
+    assert printed.returncode == 0
+    assert 'orchestrator_worker_processes{buys="no"} 2.0' in printed.stdout
+
+
+def test_an_exporter_without_broker_or_tables_says_so(here: Installation, tmp_path: Path) -> None:
+    away = {
+        "ORCHESTRATOR_BROKER_URL": "redis://127.0.0.1:1/0",
+        "ORCHESTRATOR_DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}",
+    }
+    with exporter(Installation(tmp_path, here.base_url, away)) as url:
+        ready = httpx.get(f"{url}/readyz")
+        assert ready.status_code == 503
+        assert "orchestrator db upgrade" in ready.json()["database"]
+        assert "ORCHESTRATOR_BROKER_URL" in ready.json()["broker"]
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        figures = httpx.get(f"{url}/metrics").text
+    assert "orchestrator_database_up 0.0" in figures
+    assert "orchestrator_broker_up 0.0" in figures

@@ -25,6 +25,7 @@ from orchestrator.services import (
     status,
     submission,
 )
+from orchestrator.services.measuring import Measurer
 from orchestrator.store import batches, workers
 from orchestrator.store.claims import Chunk
 from orchestrator.store.engine import Store
@@ -180,6 +181,7 @@ def work(shop: Shop) -> None:
     learning.run_once(shop.context)
     notifying.run_once(shop.context, [lambda _id, _body, _at: True], random.random)
     list(overview.rows(shop.context))
+    assert len(Measurer(shop.context, lambda: None).families()) > 20
     asyncio.run(shop.with_desk(gatekeeping.probe_once))
     with shop.store.read() as tx:
         status.read(tx, shop.context, batches.get(tx, batch.id))
