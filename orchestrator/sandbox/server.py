@@ -75,9 +75,11 @@ def listen(host: str, port: int) -> socket.socket:
     return server
 
 
-def serve(sandbox: Sandbox, server: socket.socket, ready_file: Path | None, greeting: str) -> None:
-    """Serve until SIGTERM or Ctrl-C."""
-    host, port = server.getsockname()[:2]
+def serve(
+    sandbox: Sandbox, server: socket.socket, ready_file: Path | None, greeting: str, *, host: str
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; `host` is the name that the addresses of videos have."""
+    port = server.getsockname()[1]
     sandbox.root = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     base_url = f"{sandbox.root}/api/v1"
 

