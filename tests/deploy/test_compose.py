@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 )
 FLEET = ("worker-submit", "worker-poll", "beat-1", "beat-2", "proxy", "sandbox")
 OPTIONS = ("--env-file", "sandbox.env", "--profile", "sandbox", "--profile", "cli")
-ROWS = 30
+ROWS = 20
 
 
 @pytest.fixture
