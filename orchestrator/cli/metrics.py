@@ -61,6 +61,8 @@ def serve(
         emit("serving", host=host, port=bound)
     try:
         server.serve_forever()
+    except KeyboardInterrupt:
+        pass
     finally:
         server.server_close()
         exporter.close()

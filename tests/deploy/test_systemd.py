@@ -12,7 +12,7 @@ from tests.support.composed import ROOT
 
 UNITS = ROOT / "deploy" / "systemd"
 NAMES = [
-    *(f"orchestrator-{name}.service" for name in ("beat", "flower", "migrate")),
+    *(f"orchestrator-{name}.service" for name in ("beat", "flower", "metrics", "migrate")),
     *(f"orchestrator-worker@{queue}.service" for queue in ("submit", "poll")),
 ]
 SYSTEMS_OWN = ("basic", "multi-user", "network-online", "shutdown", "sysinit")

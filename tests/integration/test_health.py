@@ -99,7 +99,7 @@ def exporter(here: Installation) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
-        assert process.returncode == 130
+        assert process.returncode == 0, "whoever runs it as a service ends it so"
 
 
 def test_one_exporter_serves_the_figures_of_all(here: Installation) -> None:
