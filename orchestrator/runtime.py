@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,17 +19,14 @@ from orchestrator.store.engine import Store
 from orchestrator.store.tables import SCHEMA
 
 CHUNK_SIZE = 50
-_CHUNK_SECONDS = 20.0
-"""A chunk should not take longer than this at the limiter."""
-
-
 if TYPE_CHECKING:
     # Commands that only look at the database do without the HTTP client's imports.
     from orchestrator.journal import JournalWriter
+    from orchestrator.limits import RateLimiter
     from orchestrator.provider import ProviderClient, VideoClient
     from orchestrator.services.desk import Desk
     from orchestrator.services.notifying import Deliver
-    from orchestrator.services.reconciling import Asker
+    from orchestrator.services.reconciling import Askers
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +76,10 @@ def _note_home(settings: Settings) -> None:
 
 def make_context(settings: Settings, store: Store) -> Context:
     """What the verbs work with."""
-    rate = settings.requests_per_second
-    chunk = CHUNK_SIZE if rate is None else max(1, min(CHUNK_SIZE, int(rate * _CHUNK_SECONDS)))
     return Context(
         store=store,
         provider=settings.base_url,
-        account=settings.account if settings.api_key else None,
+        accounts=settings.accounts,
         namespace=settings.namespace,
         actor=settings.actor,
         policy=Policy(
@@ -92,50 +87,56 @@ def make_context(settings: Settings, store: Store) -> Context:
             retention=round(settings.key_retention.total_seconds() * 1000),
         ),
         timing=Timing(
-            request=round(settings.request_timeout.total_seconds() * 1000), chunk_size=chunk
+            request=round(settings.request_timeout.total_seconds() * 1000), chunk_size=CHUNK_SIZE
         ),
-        max_in_flight=settings.max_in_flight,
         presence=settings.presence_dir,
         prompt_excerpt=settings.prompt_excerpt,
         price_file=settings.price_file,
-        requests_per_second=rate,
         journal_dir=settings.journal_dir,
     )
 
 
-def make_desk(settings: Settings, context: Context, owner: str) -> Desk:
-    """What a worker process sends with; the caller closes client and limiter."""
+def make_desks(settings: Settings, context: Context, owner: str) -> Desks:
+    """What a worker process sends with, for each account; the caller closes client and journal."""
     import asyncio
 
-    import redis.asyncio
-
     from orchestrator.journal import JournalWriter
-    from orchestrator.limits import RateLimiter
     from orchestrator.services.desk import Desk
-
-    rate = settings.requests_per_second
+    from orchestrator.services.plans import Plans
 
     def registered(name: str) -> None:
         with context.store.write() as tx:
             restoring.register_journal(tx, name, socket.gethostname())
 
-    return Desk(
-        context=context,
-        account=settings.account,
-        owner=owner,
-        client=_client(settings),
-        limiter=RateLimiter(
-            redis.asyncio.Redis.from_url(redis_url(settings)),
-            account=settings.account,
-            rate=rate,
-            burst=_burst(rate),
-        ),
-        journal=JournalWriter(settings.journal_dir, created=registered),
-        wall=time.time,
-        monotonic=time.monotonic,
-        jitter=random.SystemRandom().random,
-        turn=asyncio.Lock(),
-    )
+    journal = JournalWriter(settings.journal_dir, created=registered)
+    client, limiters = _client(settings), _limiters(settings)
+    plans = Plans()
+    desks = {
+        account.id: Desk(
+            context=context,
+            account=account.id,
+            owner=owner,
+            client=client.with_key(settings.key_of(account)),
+            limiter=limiters[account.id],
+            journal=journal,
+            wall=time.time,
+            monotonic=time.monotonic,
+            jitter=random.SystemRandom().random,
+            turn=asyncio.Lock(),
+            plans=plans,
+        )
+        for account in settings.accounts
+    }
+    return Desks(desks, client, journal)
+
+
+@dataclass(frozen=True, slots=True)
+class Desks:
+    """The desks of one process by account; their HTTP connections and their journal are one."""
+
+    by_account: Mapping[str, Desk]
+    client: ProviderClient
+    journal: JournalWriter
 
 
 def make_journal(settings: Settings) -> JournalWriter:
@@ -145,24 +146,39 @@ def make_journal(settings: Settings) -> JournalWriter:
     return JournalWriter(settings.journal_dir)
 
 
-def make_asker(settings: Settings) -> Asker:
+def make_askers(settings: Settings) -> Askers:
     """What a command asks the provider with; the caller closes its client."""
+    from orchestrator.services.reconciling import Asker, Askers
+
+    client, limiters = _client(settings), _limiters(settings)
+    by_account = {
+        account.id: Asker(
+            client=client.with_key(settings.key_of(account)),
+            limiter=limiters[account.id],
+            spacing=1 / rate if (rate := account.requests_per_second) else 0.0,
+            variable=account.variable,
+        )
+        for account in settings.accounts
+    }
+    return Askers(by_account, client)
+
+
+def _limiters(settings: Settings) -> dict[str, RateLimiter]:
+    """Account -> its rate; all of them ask over the same connections."""
     import redis.asyncio
 
     from orchestrator.limits import RateLimiter
-    from orchestrator.services.reconciling import Asker
 
-    rate = settings.requests_per_second
-    return Asker(
-        client=_client(settings),
-        limiter=RateLimiter(
-            redis.asyncio.Redis.from_url(redis_url(settings)),
-            account=settings.account,
-            rate=rate,
-            burst=_burst(rate),
-        ),
-        spacing=1 / rate if rate else 0.0,
-    )
+    server = redis.asyncio.Redis.from_url(redis_url(settings))
+    return {
+        account.id: RateLimiter(
+            server,
+            account=account.id,
+            rate=account.requests_per_second,
+            burst=_burst(account.requests_per_second),
+        )
+        for account in settings.accounts
+    }
 
 
 def make_video_client(settings: Settings) -> VideoClient:
@@ -193,12 +209,13 @@ def make_targets(settings: Settings) -> list[Deliver]:
 
 
 def _client(settings: Settings) -> ProviderClient:
+    """Without a key of its own: each account sends with hers, over the same connections."""
     from orchestrator.provider import ProviderClient, Timeouts
 
     total = settings.request_timeout.total_seconds()
     return ProviderClient(
         base_url=settings.base_url,
-        api_key=settings.require_api_key(),
+        api_key="",
         timeouts=Timeouts(connect=min(10.0, total), total=total),
     )
 

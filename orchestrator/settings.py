@@ -21,14 +21,29 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from orchestrator import env_file, places
-from orchestrator.domain.account import fingerprint
+from orchestrator.account_settings import (
+    ANY_NAME,
+    ApiKey,
+    MaxInFlight,
+    NamedAccount,
+    NamedAccounts,
+    Rate,
+    missing_key,
+    orphans,
+    read_secret,
+    variable_of_field,
+    variables_of,
+)
+from orchestrator.domain.account import DEFAULT, Account, Accounts, fingerprint
 from orchestrator.domain.durations import to_ms
+from orchestrator.domain.in_flight import NO_LIMIT
 from orchestrator.errors import ConfigError
 
 ENV_FILE = ".env"
@@ -52,15 +67,11 @@ class _SecretFiles(EnvSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         name = str(field.validation_alias)
         path = self.env_vars.get(f"{name}_FILE".lower())
-        if not path:
-            return None, field_name, False
-        try:
-            return Path(path).read_text(encoding="utf-8").strip(), name, False
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{name}_FILE points to {path}, which cannot be read: {error}",
-                mend=f"Point {name}_FILE at a readable file, or set {name} instead.",
-            ) from None
+        return (read_secret(name, path), name, False) if path else (None, field_name, False)
+
+
+class _SecretFilesOfDotenv(_SecretFiles, DotEnvSettingsSource):
+    """The same for a `NAME_FILE` that stands in `.env`."""
 
 
 class Settings(BaseSettings):
@@ -74,7 +85,8 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    api_key: SecretStr | None = Field(None, validation_alias="MINDVIDEO_API_KEY")
+    api_key: ApiKey | None = Field(None, validation_alias="MINDVIDEO_API_KEY")
+    named: dict[str, NamedAccount] = Field(default_factory=dict, validation_alias=ANY_NAME)
     base_url: str = Field(DEFAULT_BASE_URL, validation_alias="MINDVIDEO_BASE_URL")
     allow_plain_http: bool = Field(False, validation_alias="ORCHESTRATOR_ALLOW_PLAIN_HTTP")
     database_url_setting: SecretStr | None = Field(
@@ -93,9 +105,9 @@ class Settings(BaseSettings):
     request_timeout: Duration = Field(
         timedelta(seconds=60), validation_alias="ORCHESTRATOR_REQUEST_TIMEOUT", gt=timedelta()
     )
-    max_in_flight: int | None = Field(None, validation_alias="ORCHESTRATOR_MAX_IN_FLIGHT", ge=1)
-    requests_per_second: float | None = Field(
-        50, validation_alias="ORCHESTRATOR_REQUESTS_PER_SECOND", gt=0, allow_inf_nan=False
+    max_in_flight: MaxInFlight = Field(NO_LIMIT, validation_alias="ORCHESTRATOR_MAX_IN_FLIGHT")
+    requests_per_second: Rate | None = Field(
+        50, validation_alias="ORCHESTRATOR_REQUESTS_PER_SECOND"
     )
     worker_processes: int = Field(2, validation_alias="ORCHESTRATOR_WORKER_PROCESSES", ge=1, le=64)
     flower_port: int = Field(5555, validation_alias="ORCHESTRATOR_FLOWER_PORT", ge=0, le=65535)
@@ -136,16 +148,6 @@ class Settings(BaseSettings):
             raise ValueError("it must read user:password")
         return value
 
-    @field_validator("api_key")
-    @classmethod
-    def _header_safe(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        text = value.get_secret_value().strip()
-        if not text.isascii() or not text.isprintable() or " " in text:
-            raise ValueError("it has characters that no key has; copy it again")
-        return SecretStr(text) if text else None
-
     @classmethod
     def settings_customise_sources(
         cls,
@@ -155,8 +157,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 pydantic names it
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then files named by `NAME_FILE`, then `.env`."""
-        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings
+        """Arguments, then the environment with the files named there, then `.env` likewise."""
+        files = _SecretFiles(settings_cls), _SecretFilesOfDotenv(settings_cls)
+        named = NamedAccounts(settings_cls, [files[0].env_vars, files[1].env_vars])
+        return init_settings, env_settings, files[0], dotenv_settings, files[1], named
 
     @cached_property
     def data_dir(self) -> Path:
@@ -215,29 +219,54 @@ class Settings(BaseSettings):
         return f"{user}@{socket.gethostname()}"
 
     @cached_property
-    def account(self) -> str:
-        """The API key's fingerprint: names the account wherever the key itself must not appear."""
-        return fingerprint(self.require_api_key())
-
-    def require_api_key(self) -> str:
-        """The key, or ConfigError where none is set."""
-        if self.api_key is None:
-            raise ConfigError(
-                "no API key is set, so nothing can be sent",
-                mend="Set MINDVIDEO_API_KEY (or MINDVIDEO_API_KEY_FILE), or put it into .env here.",
-                code="no_api_key",
+    def accounts(self) -> Accounts:
+        """Every account whose key is configured, by the order of their names, `default` first."""
+        usual = self.requests_per_second, self.max_in_flight
+        every = []
+        if self.api_key is not None:
+            key = self.api_key.get_secret_value()
+            every.append(Account(DEFAULT, fingerprint(key), *usual))
+        for name, told in sorted(self.named.items()):
+            every.append(
+                Account(
+                    name,
+                    fingerprint(told.api_key.get_secret_value()),
+                    told.requests_per_second or usual[0],
+                    usual[1] if told.max_in_flight is None else told.max_in_flight,
+                )
             )
-        return self.api_key.get_secret_value()
+        return Accounts(tuple(every))
+
+    def key_of(self, account: Account) -> str:
+        """The API key of one of these accounts."""
+        found = self.api_key if account.name == DEFAULT else self.named[account.name].api_key
+        return "" if found is None else found.get_secret_value()
+
+    def require_account(self, name: str) -> Account:
+        """The account of this name, or ConfigError where its key is not set."""
+        found = self.accounts.named(name)
+        if found is None:
+            raise missing_key(name, [one.name for one in self.accounts])
+        return found
+
+    def require_any_account(self) -> None:
+        """Raises ConfigError where there is no API key at all."""
+        if not self.accounts:
+            raise missing_key(DEFAULT, [])
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for processes started elsewhere."""
         values = {
             str(field.validation_alias): getattr(self, name)
             for name, field in type(self).model_fields.items()
+            if field.validation_alias != ANY_NAME
         }
+        for name, told in self.named.items():
+            values |= told.environment(name)
         values["ORCHESTRATOR_DATA_DIR"] = self.data_dir
         values["ORCHESTRATOR_ACTOR"] = self.actor
-        return {name: _as_text(value) for name, value in values.items() if value is not None}
+        texts = {name: _as_text(value) for name, value in values.items() if value is not None}
+        return {name: text for name, text in texts.items() if text}
 
     def digest(self) -> str:
         """Tells two sets of settings apart without giving any of them away."""
@@ -248,10 +277,15 @@ class Settings(BaseSettings):
     def strangers(self) -> list[str]:
         """Sentences about variables that look like settings and are none."""
         known = [str(field.validation_alias) for field in type(self).model_fields.values()]
-        return env_file.strangers([*os.environ, *env_file.names_in(Path(ENV_FILE))], known)
+        known += [variable for name in self.named for variable in variables_of(name)]
+        found = [*os.environ, *env_file.names_in(Path(ENV_FILE))]
+        lost = orphans(found, list(self.named))
+        rest = [name for name in found if name not in lost]
+        return [*lost.values(), *env_file.strangers(rest, known)]
 
     def check(self) -> None:
         """Refuse what is settable but unsafe. Raises ConfigError."""
+        self._check_accounts()
         parts = urlsplit(self.base_url)
         if parts.scheme == "http" and parts.hostname not in LOOPBACK and not self.allow_plain_http:
             raise ConfigError(
@@ -281,6 +315,18 @@ class Settings(BaseSettings):
                 "would be lost together",
                 mend="Put the journal on another place, best another disk.",
             )
+
+    def _check_accounts(self) -> None:
+        """Two names of one key would be two limits of one account."""
+        seen: dict[str, Account] = {}
+        for account in self.accounts:
+            other = seen.setdefault(account.id, account)
+            if other is not account:
+                raise ConfigError(
+                    f"{other.variable} and {account.variable} hold the same key, so its limits "
+                    "would count twice",
+                    mend="Give each account a key of its own, or leave one of the names out.",
+                )
 
     def _check_webhook(self) -> None:
         if self.webhook_url is None:
@@ -339,6 +385,14 @@ def _as_text(value: object) -> str:
     return str(value)
 
 
+def _variable(place: tuple[int | str, ...]) -> str:
+    """The variable that a fault is in."""
+    if place and place[0] == ANY_NAME:
+        _, name, field = (*place, "", "api_key")[:3]
+        return variable_of_field(str(name), str(field))
+    return str(place[0]) if place else "a setting"
+
+
 def load_settings(**overrides: object) -> Settings:
     """Read and validate every setting. Raises ConfigError naming the variable and the mend."""
     env_file.names_in(Path(ENV_FILE))
@@ -346,7 +400,7 @@ def load_settings(**overrides: object) -> Settings:
         settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "a setting"
+        name = _variable(first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
         raise ConfigError(
             f"{name} is not valid: {reason}",

@@ -24,7 +24,7 @@ from celery.signals import (
 )
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.runtime import Runtime, make_desk, open_runtime
+from orchestrator.runtime import Desks, Runtime, make_desks, open_runtime
 from orchestrator.services import presence
 from orchestrator.services.context import Context
 from orchestrator.services.desk import Desk
@@ -43,21 +43,28 @@ class Process:
         self.runtime: Runtime = open_runtime()
         self.owner, self._lock = presence.announce(self.runtime.context.presence)
         self._runner = asyncio.Runner()
-        self._desk: Desk | None = None
+        self._desks: Desks | None = None
 
     @property
     def context(self) -> Context:
         return self.runtime.context
 
-    @property
-    def desk(self) -> Desk:
-        """Made on first use, since it needs the API key and this process's event loop."""
-        if self._desk is None:
-            self._desk = self.run(self._make_desk())
-        return self._desk
+    def desk(self, account: str) -> Desk | None:
+        """The account's desk; None where its key is not configured here."""
+        return self._opened().by_account.get(account)
 
-    async def _make_desk(self) -> Desk:
-        return make_desk(self.runtime.settings, self.context, self.owner)
+    def desks(self) -> list[Desk]:
+        """Every account's."""
+        return list(self._opened().by_account.values())
+
+    def _opened(self) -> Desks:
+        """Made on first use, since they need the API keys and this process's event loop."""
+        if self._desks is None:
+            self._desks = self.run(self._make_desks())
+        return self._desks
+
+    async def _make_desks(self) -> Desks:
+        return make_desks(self.runtime.settings, self.context, self.owner)
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         return self._runner.run(work)
@@ -67,10 +74,10 @@ class Process:
         presence.sign(self._lock, f"worker {socket.gethostname()} {queues}")
 
     def close(self) -> None:
-        if self._desk is not None:
+        if self._desks is not None:
             with contextlib.suppress(OSError, RuntimeError):
-                self.run(self._desk.client.aclose())
-            self._desk.journal.close()
+                self.run(self._desks.client.aclose())
+            self._desks.journal.close()
         self._runner.close()
         self.runtime.close()
         presence.bury(self.context.presence, [self.owner])

@@ -24,21 +24,26 @@ from workers.process import current
 
 
 @app.task(name="workers.submit_chunk")
-def submit_chunk(chunk_id: str, item_ids: list[int], probe: bool) -> int:
-    """Buy what is still to be bought of a chunk."""
+def submit_chunk(chunk_id: str, item_ids: list[int], probe: bool, account: str) -> int:
+    """Buy what is still to be bought of a chunk, with an account told by its key's fingerprint."""
     process = current()
+    desk = process.desk(account)
+    if desk is None:
+        return submission.hand_back(process.context, chunk_id, item_ids)
     # Before sending: the next chunk's message travels while this one's requests do.
     dispatch.run_once(process.context, publish_submit)
-    sent = process.run(submission.run_chunk(process.desk, chunk_id, item_ids, probe=probe))
+    sent = process.run(submission.run_chunk(desk, chunk_id, item_ids, probe=probe))
     dispatch.run_once(process.context, publish_submit)
     return sent
 
 
 @app.task(name="workers.poll_chunk", send_events=False)
-def poll_chunk(token: str) -> int:
+def poll_chunk(token: str, account: str) -> int:
     """Ask how the leased submissions are doing."""
     process = current()
-    return process.run(polling.run_chunk(process.desk, token))
+    desk = process.desk(account)
+    # Without the key another worker asks, once the short lease is over.
+    return 0 if desk is None else process.run(polling.run_chunk(desk, token))
 
 
 @app.task(name="workers.dispatch", send_events=False)
@@ -69,9 +74,7 @@ def learn_tick() -> int:
 @app.task(name="workers.probe", send_events=False)
 def probe_tick() -> int:
     process = current()
-    if process.context.account is None:
-        return 0
-    return process.run(gatekeeping.probe_once(process.desk))
+    return sum(process.run(gatekeeping.probe_once(desk)) for desk in process.desks())
 
 
 @app.task(name="workers.progress", send_events=False)
@@ -97,12 +100,14 @@ def schedule_tick() -> int:
 def publish_submit(chunk: Chunk) -> None:
     """Send a submit chunk's message, labelled for a person who reads it in Flower."""
     submit_chunk.apply_async(
-        args=(chunk.id, list(chunk.item_ids), chunk.probe),
+        args=(chunk.id, list(chunk.item_ids), chunk.probe, chunk.account),
         queue=SUBMIT,
         argsrepr=f"{chunk.title} rows {chunk.first}-{chunk.last} {chunk.excerpt}".rstrip(),
         kwargsrepr=f"{len(chunk.item_ids)} rows",
     )
 
 
-def publish_poll(token: str, number: int) -> None:
-    poll_chunk.apply_async(args=(token,), queue=POLL, argsrepr=f"{number} due", kwargsrepr="")
+def publish_poll(token: str, number: int, account: str) -> None:
+    poll_chunk.apply_async(
+        args=(token, account), queue=POLL, argsrepr=f"{number} due", kwargsrepr=""
+    )

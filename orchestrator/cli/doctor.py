@@ -130,14 +130,24 @@ def _settings(settings: Settings) -> str:
 
 
 def _api_key(settings: Settings) -> str:
-    settings.require_api_key()
-    return f"set, fingerprint {settings.account}"
+    settings.require_any_account()
+    first, *more = (f"{one.name} {one.id}" for one in settings.accounts)
+    if not more and settings.api_key is not None:
+        return f"set, fingerprint {settings.accounts.every[0].id}"
+    return f"set, by account with its fingerprint: {', '.join((first, *more))}"
 
 
 def _provider(settings: Settings) -> str:
     from orchestrator.cli import starting
+    from orchestrator.errors import ConfigError
 
-    if settings.api_key is None:
+    if not settings.accounts:
         return f"{settings.base_url} (not tried without a key)"
-    starting.check_key(settings)
-    return f"{settings.base_url} answers and takes the key"
+    for account in settings.accounts:
+        try:
+            starting.check_key(settings, account)
+        except ConfigError as error:
+            error.message += f" ({account.variable})"
+            raise
+    keys = "the key" if len(settings.accounts) == 1 else f"all {len(settings.accounts)} keys"
+    return f"{settings.base_url} answers and takes {keys}"

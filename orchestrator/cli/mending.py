@@ -163,28 +163,29 @@ def reconcile(
 
     from orchestrator.cli.finding import find_batch
     from orchestrator.cli.output import on_terminal, print_json, say
-    from orchestrator.runtime import make_asker, open_runtime
+    from orchestrator.runtime import make_askers, open_runtime
     from orchestrator.services import reconciling
 
     runtime = open_runtime(create=False)
     found = find_batch(runtime.context, batch)
+    runtime.settings.require_any_account()
 
     def progress(checked: int) -> None:
         if on_terminal() and checked:
             say(f"asked about {checked:,}")
 
     async def work() -> Reconciled:
-        asker = make_asker(runtime.settings)
+        askers = make_askers(runtime.settings)
         try:
             return await reconciling.reconcile(
                 runtime.context,
-                asker,
+                askers,
                 found,
                 journals=[runtime.settings.journal_dir, *_folders(journal or [])],
                 progress=progress,
             )
         finally:
-            await asker.client.aclose()
+            await askers.client.aclose()
 
     report = asyncio.run(work())
     chosen = TableFormat.JSON if json else form

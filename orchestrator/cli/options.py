@@ -119,6 +119,10 @@ Prices = Annotated[
         "--prices", metavar="FILE", help="What rows cost before the provider said so: YAML or CSV."
     ),
 ]
+AccountName = Annotated[
+    str | None,
+    typer.Option("--account", metavar="NAME", help="Whose API key sends it (default: default)."),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before sending.")]
 Append = Annotated[
     bool, typer.Option("--append", help="Add rows although the batch knows none of them.")

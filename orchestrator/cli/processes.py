@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.options import (
+    AccountName,
     Append,
     Budget,
     CanaryCost,
@@ -65,6 +66,7 @@ def run(
     canary_cost: CanaryCost = None,
     canary_deadline: CanaryDeadline = None,
     priority: Priority = None,
+    account: AccountName = None,
     prices: Prices = None,
     yes: Yes = False,
     append: Append = False,
@@ -85,13 +87,13 @@ def run(
 ) -> int:
     """Record a spec, send it, stay to the end, print results and cost."""
     from orchestrator.cli import following, saving, starting, taking
-    from orchestrator.cli.specs import read_budget, read_how, read_pace
+    from orchestrator.cli.specs import read_account, read_budget, read_how, read_pace
     from orchestrator.runtime import open_runtime
 
     how = read_how(encoding, delimiter, keep, skip_invalid=skip_invalid)
     pace = read_pace(limit, priority, canary, canary_failures, canary_cost, canary_deadline)
     runtime = open_runtime()
-    runtime.settings.require_api_key()
+    runtime.settings.require_any_account()
     if download is not None:
         saving.check_place(runtime, download)
     wishes = taking.Wishes(
@@ -108,6 +110,7 @@ def run(
         pace=pace,
         prices=prices,
         reuse=reuse,
+        account=read_account(account),
         saves=download is not None,
     )
     taken = taking.take(runtime, spec, wishes, yes=yes, json=json, starts=True)
@@ -276,7 +279,7 @@ def up(
     from orchestrator.supervisor import connect
 
     runtime = open_runtime()
-    runtime.settings.require_api_key()
+    runtime.settings.require_any_account()
     if runtime.new_data_dir:
         say(f"made {runtime.settings.data_dir}: batches submitted from here live there")
     if not runtime.settings.embedded_broker:

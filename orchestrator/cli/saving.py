@@ -15,8 +15,7 @@ from rich.status import Status
 
 from orchestrator.cli.output import console, emit, on_terminal, plural, print_json, say
 from orchestrator.domain.naming import DEFAULT_TEMPLATE, Template
-from orchestrator.domain.outcome import AskLater, Detail, PollOutcome
-from orchestrator.runtime import Runtime, make_asker, make_video_client
+from orchestrator.runtime import Runtime, make_askers, make_video_client
 from orchestrator.services.downloading import Downloader, Report, Saved
 from orchestrator.services.targets import alone, open_target
 from orchestrator.store.batches import Batch
@@ -47,7 +46,7 @@ def save(
     names = Template(template or DEFAULT_TEMPLATE, batch.columns)
 
     async def run() -> Report:
-        asker = make_asker(runtime.settings) if runtime.settings.api_key else None
+        askers = make_askers(runtime.settings)
         client = make_video_client(runtime.settings)
         try:
             return await Downloader(
@@ -56,21 +55,16 @@ def save(
                 target=target,
                 template=names,
                 client=client,
-                ask=asker.ask if asker else _without_key,
+                ask=askers.ask,
                 at_once=runtime.settings.downloads,
                 told=told,
             ).run(ended)
         finally:
             await client.aclose()
-            if asker is not None:
-                await asker.client.aclose()
+            await askers.client.aclose()
 
     with alone(target, work):
         return asyncio.run(run())
-
-
-async def _without_key(_task_id: str) -> PollOutcome:
-    return AskLater(Detail(message="no API key is set"))
 
 
 class Beside:

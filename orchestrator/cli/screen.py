@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.output import dollars, plural
+from orchestrator.domain.account import DEFAULT
 from orchestrator.domain.batch import BatchState
 from orchestrator.domain.canary import Phase
 from orchestrator.domain.identity import from_content
@@ -88,6 +89,8 @@ def _clock(time_ms: int) -> str:
 def _head(now: BatchStatus, idle: str) -> Text:
     colour = _STATE_COLOURS.get(now.state, "cyan")
     head = Text.assemble((now.batch.title, "bold"), "  ", (str(now.state), colour))
+    if now.batch.account != DEFAULT:
+        head.append(f"  by {now.batch.account}", "dim")
     return head.append(idle, "yellow") if now.idle else head
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.options import (
+    AccountName,
     Append,
     Budget,
     CanaryCost,
@@ -211,6 +212,7 @@ def submit(
     canary_cost: CanaryCost = None,
     canary_deadline: CanaryDeadline = None,
     priority: Priority = None,
+    account: AccountName = None,
     prices: Prices = None,
     yes: Yes = False,
     append: Append = False,
@@ -248,6 +250,7 @@ def submit(
         pace=pace,
         prices=prices,
         reuse=reuse,
+        account=read_account(account),
     )
     taken = taking.take(runtime, spec, wishes, yes=yes, json=json)
     if taken is None:
@@ -277,6 +280,22 @@ def read_budget(text: str | None, option: str = "--budget") -> int | None:
         raise UsageError(
             f"{option}: {error}", mend="Give an amount in USD, such as 25.50."
         ) from None
+
+
+def read_account(text: str | None) -> str | None:
+    """An account's name as typed. Raises UsageError."""
+    from orchestrator.domain.account import account_name
+    from orchestrator.errors import UsageError
+
+    if text is None:
+        return None
+    name = account_name(text)
+    if name is None:
+        raise UsageError(
+            f"--account {text!r} cannot be the name of an account",
+            mend="Use letters, digits and single _ only, as in MINDVIDEO_API_KEY_<NAME>.",
+        )
+    return name
 
 
 def read_pace(

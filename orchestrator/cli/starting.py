@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import redis
 
 from orchestrator.cli.output import plural, say
+from orchestrator.domain.account import Account
 from orchestrator.domain.gate import KINDS
 from orchestrator.domain.outcome import Gated
 from orchestrator.errors import ConfigError, ServiceError
@@ -23,9 +24,9 @@ REACH_SECONDS = 10.0
 
 def look_at_gates(context: Context) -> None:
     """A person may have mended what closed a gate: have it tried at once."""
-    if context.account is not None:
-        with context.store.write() as tx:
-            gates.probe_now(tx, context.provider, context.account)
+    with context.store.write() as tx:
+        for account in context.accounts:
+            gates.probe_now(tx, context.provider, account.id)
 
 
 def say_what_else_is_sent(runtime: Runtime, *, besides: str = "") -> None:
@@ -60,17 +61,21 @@ def check_broker(settings: Settings) -> None:
         ) from None
 
 
-def check_key(settings: Settings) -> None:
+def check_key(settings: Settings, account: Account) -> None:
     """Raises ServiceError where the provider is out of reach, ConfigError where it refuses us."""
-    asyncio.run(_ask_provider(settings, _try_key))
+
+    async def ask(client: ProviderClient) -> None:
+        await _try_key(client, account)
+
+    asyncio.run(_ask_provider(settings, ask, settings.key_of(account)))
 
 
 async def _ask_provider(
-    settings: Settings, question: Callable[[ProviderClient], Awaitable[None]]
+    settings: Settings, question: Callable[[ProviderClient], Awaitable[None]], api_key: str = ""
 ) -> None:
     client = ProviderClient(
         base_url=settings.base_url,
-        api_key=settings.require_api_key(),
+        api_key=api_key,
         timeouts=Timeouts(connect=REACH_SECONDS, total=REACH_SECONDS),
     )
     try:
@@ -79,9 +84,10 @@ async def _ask_provider(
         await client.aclose()
 
 
-async def _try_key(client: ProviderClient) -> None:
+async def _try_key(client: ProviderClient, account: Account) -> None:
     await client.reach()
     outcome = await client.task(PROBE_TASK)
     if isinstance(outcome, Gated):
         kind = KINDS[outcome.reason]
-        raise ConfigError(kind.sentence, mend=kind.mend, code=outcome.reason.value)
+        mend = kind.mend_for(account.variable)
+        raise ConfigError(kind.sentence, mend=mend, code=outcome.reason.value)

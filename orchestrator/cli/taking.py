@@ -19,14 +19,16 @@ from orchestrator.cli.output import (
 )
 from orchestrator.cli.reading import ReadingBar
 from orchestrator.cli.rejecting import rejects
+from orchestrator.domain.account import DEFAULT
 from orchestrator.domain.canary import UNTOLD, Pace
-from orchestrator.errors import UsageError
+from orchestrator.errors import ConfigError, UsageError
 from orchestrator.runtime import Runtime
 from orchestrator.services import finishing, intake, saved_plan, status
 from orchestrator.services.intake import Declined, Options, Proposal, Taken
 from orchestrator.services.saved_plan import SavedPlan
 from orchestrator.spec import AS_FOUND, STANDARD_INPUT, Reading, Spec
 from orchestrator.store import batches
+from orchestrator.store.batches import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Wishes:
     pace: Pace = UNTOLD
     prices: Path | None = None
     reuse: bool = False
+    account: str | None = None
     saves: bool = False
     """Whether --download says where the videos go."""
     plan: SavedPlan | None = None
@@ -94,8 +97,11 @@ def take(
 
     def options(spec: Spec) -> Options:
         name, label = intake.default_options(path, spec, wishes.name, wishes.label)
-        budget, new = wishes.budget_nanos, _new(runtime, name, label)
+        known = _known(runtime, name, label)
+        budget, new = wishes.budget_nanos, known is None
+        account = wishes.account or (spec.header.account if new else None)
         download = _beside(path, spec.header.download)
+        _check_account(runtime, account or (known.account if known else DEFAULT), starts=starts)
         if starts:
             _look_ahead(runtime, f"{name}@{label}", None if wishes.saves else download)
         return Options(
@@ -111,6 +117,7 @@ def take(
             pace=wishes.pace.over(spec.header.pace) if new else wishes.pace,
             prices=wishes.prices,
             reuse=wishes.reuse or spec.header.reuse,
+            account=account,
             deadline=spec.header.deadline,
             download=download,
         )
@@ -187,11 +194,24 @@ def _say_where(runtime: Runtime) -> None:
         say(f"made {runtime.settings.data_dir}: batches submitted from here live there")
 
 
-def _new(runtime: Runtime, name: str, label: str) -> bool:
-    """A spec's own budget and pace count when its batch is made, not later."""
+def _known(runtime: Runtime, name: str, label: str) -> Batch | None:
+    """The batch; a spec's own budget, pace and account count when it is made, not later."""
     with runtime.context.store.read() as tx:
         found = batches.find(tx, name, label)
-    return found is None or found.published_at is None
+    return None if found is None or found.published_at is None else found
+
+
+def _check_account(runtime: Runtime, name: str, *, starts: bool) -> None:
+    """Whether its key is here: needed by who sends, told to who records. Raises ConfigError."""
+    accounts = runtime.settings.accounts
+    if accounts.named(name) is not None or not (starts or accounts or name != DEFAULT):
+        return
+    try:
+        runtime.settings.require_account(name)
+    except ConfigError as missing:
+        if starts:
+            raise
+        say(f"note: {missing.message}; its rows wait. {missing.mend}")
 
 
 def _summarise(proposal: Proposal) -> None:

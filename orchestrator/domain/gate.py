@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestrator.domain.account import KEY_VARIABLE
 from orchestrator.domain.outcome import GateReason
 
 
@@ -31,12 +32,22 @@ class Kind:
     patient: bool = False
     exit_code: int = 3
 
+    def mend_for(self, key_variable: str) -> str:
+        """The mend, for an account whose key is set by this variable."""
+        return self.mend.replace(KEY_VARIABLE, key_variable)
+
 
 KINDS: dict[GateReason, Kind] = {
     GateReason.UNAUTHORIZED: Kind(
         "the provider refuses the API key",
         "Set MINDVIDEO_API_KEY to a valid key and run the same command again.",
         Probe.ASK,
+    ),
+    GateReason.NO_API_KEY: Kind(
+        "no key is set for its account",
+        "Set MINDVIDEO_API_KEY (or MINDVIDEO_API_KEY_FILE) wherever workers run, and start them "
+        "again.",
+        Probe.NONE,
     ),
     GateReason.FORBIDDEN: Kind(
         "the provider forbids this account to send",

@@ -25,6 +25,7 @@ class TaskStatus(StrEnum):
 class GateReason(StrEnum):
     """Why nothing more is sent for an account until something changes."""
 
+    NO_API_KEY = "no_api_key"
     UNAUTHORIZED = "unauthorized"
     PAYMENT_REQUIRED = "payment_required"
     FORBIDDEN = "forbidden"

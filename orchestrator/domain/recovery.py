@@ -54,6 +54,8 @@ class Told:
     digest: str
     price_class: str
     account: str
+    """Whose key it was last sent with: one that cost nothing may be sent with another's."""
+    account_at: int = field(default=0, compare=False)
     hold_nanos: int = 0
     tries: int = 0
     attempts: dict[str, int] = field(default_factory=dict)

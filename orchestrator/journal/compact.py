@@ -10,7 +10,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class _Ends:
 
     ended: set[str] = field(default_factory=set)
     first: dict[str, int] = field(default_factory=dict)
+    sender: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Time and account of the last one."""
     accepted: dict[str, int] = field(default_factory=dict)
     end: dict[str, tuple[bool, int]] = field(default_factory=dict)
     newest: dict[tuple[str, ...], Batch | Control] = field(default_factory=dict)
@@ -121,6 +123,10 @@ def _survey(files: Sequence[Path]) -> _Ends:
             case Intent():
                 known = ends.first.get(record.idempotency_key, record.at)
                 ends.first[record.idempotency_key] = min(known, record.at)
+                sender = record.at, record.key_fingerprint
+                ends.sender[record.idempotency_key] = max(
+                    sender, ends.sender.get(record.idempotency_key, sender)
+                )
             case Batch() | Control():
                 title = (record.KIND, record.namespace, record.name, record.label)
                 newest = ends.newest.get(title)
@@ -140,7 +146,7 @@ def _kept(files: Sequence[Path], ends: _Ends) -> Iterator[Record]:
             case Intent(idempotency_key=key) if key in ends.ended:
                 if first.get(key) == record.at:
                     del first[key]
-                    yield record
+                    yield replace(record, key_fingerprint=ends.sender[key][1])
             case Outcome(idempotency_key=key) if key in ends.ended:
                 if record.kind is OutcomeKind.ACCEPTED and accepted.get(key) == record.at:
                     del accepted[key]

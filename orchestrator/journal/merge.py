@@ -161,7 +161,11 @@ def _told(book: Book, record: Intent | Reused) -> Told:
             digest=record.digest,
             price_class=record.price_class,
             account=record.key_fingerprint,
+            account_at=record.at,
         )
+    told.account_at, told.account = max(
+        (told.account_at, told.account), (record.at, record.key_fingerprint)
+    )
     return told
 
 

@@ -107,6 +107,7 @@ class Batch(_Known):
     budget_nanos: int | None
     at: int
     provider: str | None = None
+    account: str = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ Never retries, never follows a redirect, never raises for what the provider or t
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -77,6 +78,12 @@ class ProviderClient:
             trust_env=False,
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         )
+
+    def with_key(self, api_key: str) -> ProviderClient:
+        """The same client, its connections included, for another account."""
+        other = copy.copy(self)
+        other._key = api_key  # noqa: SLF001 of this very class
+        return other
 
     def __repr__(self) -> str:
         return f"ProviderClient({str(self._base)!r})"

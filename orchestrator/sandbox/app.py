@@ -20,7 +20,7 @@ from orchestrator.sandbox.engine import Behaviour, Status, draw
 from orchestrator.sandbox.faults import Fault, FaultError, Faults, read
 from orchestrator.sandbox.openapi import document
 from orchestrator.sandbox.schema import InvalidRequestError
-from orchestrator.sandbox.store import Store, Task
+from orchestrator.sandbox.store import Key, Store, Task
 from orchestrator.sandbox.tasks import Limits, Tasks
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -40,6 +40,8 @@ class Sandbox:
     root: str = ""
     url_lifetime: float | None = None
     requests: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    """Key id -> submits that were answered 429 because of a limit."""
 
 
 def make_app(sandbox: Sandbox) -> Starlette:
@@ -68,8 +70,8 @@ class Api:
     async def submit(self, request: Request) -> Response:
         self._s.requests["posts"] += 1
         body = await request.body()
-        key_id = self._key(request)
-        if key_id is None:
+        key = self._key(request)
+        if key is None:
             return _error(401, "unauthorized", "the API key is missing or not valid")
         idempotency_key = request.headers.get("idempotency-key")
         name = idempotency_key or hashlib.sha256(body).hexdigest()
@@ -77,8 +79,9 @@ class Api:
         if fault is not None and not fault.kind.endswith("_after_commit"):
             return await _suffer(fault)
         try:
-            task, new = self._s.tasks.submit(body, key_id, idempotency_key, time.time())
+            task, new = self._s.tasks.submit(body, key, idempotency_key, time.time())
         except InvalidRequestError as refused:
+            self._s.refused[key.id] += refused.status == 429
             headers = {"Retry-After": "1"} if refused.status == 429 else {}
             return _error(refused.status, refused.code, str(refused), headers)
         if new:
@@ -121,9 +124,10 @@ class Api:
 
     async def _find(self, request: Request) -> Task | Response:
         """The task asked for, if the key may see it."""
-        if self._key(request) is None:
+        key = self._key(request)
+        if key is None:
             return _error(401, "unauthorized", "the API key is missing or not valid")
-        task = self._s.tasks.find(request.path_params["task_id"])
+        task = self._s.tasks.find(request.path_params["task_id"], key)
         if task is None:
             return _error(404, "not_found", "there is no such task")
         late = self._s.faults.describing("poll", task.task_id, task.prompt).get("late_reads")
@@ -131,7 +135,7 @@ class Api:
             return _error(404, "not_found", "there is no such task")
         return task
 
-    def _key(self, request: Request) -> str | None:
+    def _key(self, request: Request) -> Key | None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         return self._s.store.key_of(key) if scheme.lower() == "bearer" else None
 
@@ -209,9 +213,23 @@ class Api:
             "charged_twice": self._s.store.charged_twice(),
             **{name: self._s.requests[name] for name in ("posts", "gets", "events", "outputs")},
         }
+        shape["keys"] = self._by_key()
         if "rows" in request.query_params:
             shape["rows"] = charges
         return JSONResponse(shape)
+
+    def _by_key(self) -> list[dict[str, object]]:
+        """What each key has bought, and how often it was too fast."""
+        bought, refused = self._s.store.charges_by_key(), self._s.refused
+        return [
+            {
+                "id": key.id,
+                "name": key.name,
+                "charges": bought.get(key.id, 0),
+                "refused": refused[key.id],
+            }
+            for key in self._s.store.keys()  # noqa: SIM118 no dict
+        ]
 
     async def show_faults(self, _request: Request) -> Response:
         return JSONResponse(self._s.faults.as_json())

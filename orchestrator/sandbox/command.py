@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from orchestrator.sandbox.store import Store
+    from orchestrator.sandbox.store import Key, Store
 
 UNUSABLE = 3
 
@@ -36,6 +36,14 @@ def _default_state() -> Path:
 State = Annotated[
     Path | None,
     typer.Option("--state", help="Where it remembers everything.", envvar="SANDBOX_STATE"),
+]
+KeyRate = Annotated[
+    float | None,
+    typer.Option("--rate-limit", help="Answer it 429 above so many submits a second.", min=0.001),
+]
+KeyInFlight = Annotated[
+    int | None,
+    typer.Option("--max-in-flight", help="Answer it 429 beyond so many unfinished tasks.", min=1),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -147,12 +155,14 @@ def _read_key(path: Path) -> str:
 @keys.command("create", epilog="Example: orchestrator sandbox keys create --name laptop")
 def create(
     name: Annotated[str, typer.Option(help="What it is for.")] = "",
+    rate_limit: KeyRate = None,
+    max_in_flight: KeyInFlight = None,
     state: State = None,
     json: Json = False,
 ) -> None:
     """Make a key and show it, this once."""
     with _opened(state) as store:
-        made, text = store.create_key(name)
+        made, text = store.create_key(name, per_second=rate_limit, in_flight=max_in_flight)
     typer.echo(json_module.dumps({"id": made.id, "key": text}) if json else f"{made.id}  {text}")
 
 
@@ -169,7 +179,29 @@ def list_keys(state: State = None, json: Json = False) -> None:
     for key in found:
         typer.echo(
             f"{key.id}  {key.hint}  {'disabled' if key.disabled else 'enabled '}  {key.name}"
+            f"{_limits_of(key)}"
         )
+
+
+def _limits_of(key: Key) -> str:
+    told = ""
+    if key.per_second is not None:
+        told += f"  {key.per_second:g} submits a second"
+    if key.in_flight is not None:
+        told += f"  {key.in_flight} unfinished tasks"
+    return told
+
+
+@keys.command(epilog="Example: orchestrator sandbox keys limit key_1a2b3c4d --rate-limit 5")
+def limit(
+    key_id: str,
+    rate_limit: KeyRate = None,
+    max_in_flight: KeyInFlight = None,
+    state: State = None,
+) -> None:
+    """Give a key other limits of its own from now on; what is left out is no limit."""
+    with _opened(state) as store:
+        _known(store.limit_key(key_id, rate_limit, max_in_flight), key_id)
 
 
 @keys.command(epilog="Example: orchestrator sandbox keys disable key_1a2b3c4d")

@@ -14,19 +14,26 @@ import time
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from orchestrator.sandbox.engine import Status
 
-SCHEMA = 1
+SCHEMA = 2
 _TABLES = """
 CREATE TABLE keys (id TEXT PRIMARY KEY, name TEXT, hash TEXT UNIQUE, hint TEXT, created_at REAL,
-  disabled INTEGER DEFAULT 0);
+  disabled INTEGER DEFAULT 0, per_second REAL, in_flight INTEGER);
 CREATE TABLE tasks (number INTEGER PRIMARY KEY, task_id TEXT UNIQUE, request_id TEXT, key_id TEXT,
   idempotency_key TEXT, payload TEXT, prompt TEXT, size TEXT, duration INTEGER, audio INTEGER,
   estimate TEXT, actual TEXT, created_at REAL, starts_at REAL, ends_at REAL, end TEXT);
 CREATE TABLE charges (id INTEGER PRIMARY KEY, task_id TEXT, idempotency_key TEXT, payload TEXT,
   amount TEXT, at REAL);
 CREATE INDEX charges_by_payload ON charges (payload);
+"""
+
+
+_SINCE_1 = """
+ALTER TABLE keys ADD COLUMN per_second REAL;
+ALTER TABLE keys ADD COLUMN in_flight INTEGER;
 """
 
 
@@ -65,8 +72,13 @@ class Key:
     hint: str
     created_at: float
     disabled: bool
+    per_second: float | None = None
+    """Submits a second beyond which this key is answered 429; None for no limit of its own."""
+    in_flight: int | None = None
+    """Unfinished tasks likewise."""
 
 
+_KEY_FIELDS = "id, name, hint, created_at, disabled, per_second, in_flight"
 _TASK_FIELDS = [field.name for field in fields(Task)]
 _MARKS = ", ".join("?" * len(_TASK_FIELDS))
 
@@ -94,6 +106,8 @@ class Store:
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if version == 0 and tables == 0:
             self._db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
+        elif version == 1:
+            self._db.executescript(f"BEGIN; {_SINCE_1} PRAGMA user_version={SCHEMA}; COMMIT;")
         elif version != SCHEMA:
             raise StateError(f"{path} is no sandbox state of this release. Choose another --state.")
 
@@ -140,22 +154,35 @@ class Store:
 
     # Keys
 
-    def create_key(self, name: str, key: str | None = None) -> tuple[Key, str]:
+    def create_key(
+        self,
+        name: str,
+        key: str | None = None,
+        *,
+        per_second: float | None = None,
+        in_flight: int | None = None,
+    ) -> tuple[Key, str]:
         """A new key and its text, which is shown once and never stored."""
         text = key or f"mv_live_{secrets.token_hex(16)}"
-        made = Key(f"key_{secrets.token_hex(4)}", name, f"…{text[-4:]}", time.time(), False)
+        hint, now = f"…{text[-4:]}", time.time()
+        made = Key(f"key_{secrets.token_hex(4)}", name, hint, now, False, per_second, in_flight)
         self._db.execute(
-            "INSERT INTO keys (id, name, hash, hint, created_at) VALUES (?, ?, ?, ?, ?)"
+            f"INSERT INTO keys ({_KEY_FIELDS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (hash) DO NOTHING",
-            (made.id, made.name, _hash(text), made.hint, made.created_at),
+            (*astuple(made), _hash(text)),
         )
         return made, text
 
     def keys(self) -> list[Key]:
-        rows = self._db.execute(
-            "SELECT id, name, hint, created_at, disabled FROM keys ORDER BY created_at"
-        )
-        return [Key(a, b, c, at, bool(disabled)) for a, b, c, at, disabled in rows]
+        return [
+            _key(row)
+            for row in self._db.execute(f"SELECT {_KEY_FIELDS} FROM keys ORDER BY created_at")
+        ]
+
+    def limit_key(self, key_id: str, per_second: float | None, in_flight: int | None) -> bool:
+        """Other limits from now on; whether there is such a key."""
+        statement = "UPDATE keys SET per_second = ?, in_flight = ? WHERE id = ?"
+        return self._db.execute(statement, (per_second, in_flight, key_id)).rowcount > 0
 
     def set_disabled(self, key_id: str, disabled: bool) -> bool:
         """Whether there is such a key."""
@@ -166,11 +193,11 @@ class Store:
         """Whether there was such a key."""
         return self._db.execute("DELETE FROM keys WHERE id = ?", (key_id,)).rowcount > 0
 
-    def key_of(self, text: str) -> str | None:
-        """The id of an enabled key."""
-        query = "SELECT id FROM keys WHERE hash = ? AND NOT disabled"
+    def key_of(self, text: str) -> Key | None:
+        """The enabled key that reads so."""
+        query = f"SELECT {_KEY_FIELDS} FROM keys WHERE hash = ? AND NOT disabled"
         row = self._db.execute(query, (_hash(text),)).fetchone()
-        return None if row is None else str(row[0])
+        return None if row is None else _key(row)
 
     # The ledger
 
@@ -178,6 +205,11 @@ class Store:
         names = ("task_id", "idempotency_key", "payload", "amount", "at")
         rows = self._db.execute(f"SELECT {', '.join(names)} FROM charges ORDER BY id")
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def charges_by_key(self) -> dict[str, int]:
+        """Key id -> how many charges its tasks caused."""
+        query = "SELECT key_id, count(*) FROM charges JOIN tasks USING (task_id) GROUP BY key_id"
+        return dict(self._db.execute(query).fetchall())
 
     def charged_twice(self) -> int:
         """Inputs that were charged more than once, under whatever keys."""
@@ -188,6 +220,11 @@ class Store:
         if self._db.in_transaction:
             self._db.execute("COMMIT")
         self._db.close()
+
+
+def _key(row: tuple[Any, ...]) -> Key:
+    key_id, name, hint, created_at, disabled, *limits = row
+    return Key(key_id, name, hint, created_at, bool(disabled), *limits)
 
 
 def _hash(text: str) -> str:

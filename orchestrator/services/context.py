@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.domain.account import Accounts
 from orchestrator.domain.submission import Policy
 from orchestrator.store.engine import Store
 
@@ -33,20 +34,17 @@ class Context:
     store: Store
     provider: str
     """The API's base URL: prices, gates and accounts belong to it."""
-    account: str | None
-    """The API key's fingerprint; None while no key is configured."""
+    accounts: Accounts
+    """The API keys that are configured, by name and fingerprint; empty while there is none."""
     namespace: str
     actor: str
     policy: Policy
     timing: Timing
-    max_in_flight: int | None
     presence: Path
     """Where this machine's worker processes hold their locks."""
     prompt_excerpt: int = 0
     """Letters of a chunk's first prompt that its message carries."""
     price_file: Path | None = None
     """What rows cost before the provider has said so; None without one."""
-    requests_per_second: float | None = None
-    """What the limiter lets through; None without a limit."""
     journal_dir: Path | None = None
     """Where this machine's journals are; None where there is no need to look into them."""

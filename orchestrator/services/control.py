@@ -129,8 +129,8 @@ def _want(
             if budget_nanos is not None and budget_nanos != before.budget_nanos:
                 detail = f"budget set to {to_usd(budget_nanos)} USD"
                 batches.set_budget(tx, batch.id, budget_nanos, actor=context.actor, detail=detail)
-            if context.account is not None:
-                gates.probe_now(tx, context.provider, context.account)
+            for account in context.accounts:
+                gates.probe_now(tx, context.provider, account.id)
         return Steered(batches.get(tx, batch.id), moved)
 
 

@@ -1,4 +1,4 @@
-"""What one worker process sends with; commands that only look make do with `context`."""
+"""What one worker process sends with for one account; who only looks makes do with `context`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ from orchestrator.services.plans import Plans
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What one worker process sends with. `wall` and `monotonic` are in seconds."""
+    """What one worker process sends with. `wall` and `monotonic` are in seconds.
+
+    Each account has a desk of its own: its key, its turns, its run of failures. What does not
+    belong to an account is shared by a process's desks.
+    """
 
     context: Context
     account: str
+    """The fingerprint of the API key that `client` sends."""
     owner: str
     """This process's name on its leases; its presence lock bears it."""
     client: ProviderClient

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from orchestrator.domain import budget, isolation
+from orchestrator.domain.account import Account
 from orchestrator.domain.batch import Stop
 from orchestrator.domain.canary import Phase
 from orchestrator.domain.deadline import passed
 from orchestrator.domain.gate import KINDS, Probe
+from orchestrator.domain.in_flight import PLENTY, Room, model_of
 from orchestrator.domain.money import to_usd
 from orchestrator.domain.states import State
 from orchestrator.services.context import Context
@@ -22,6 +25,12 @@ from orchestrator.store.gates import Gate
 
 CHUNKS_AHEAD = 2
 """Unstarted chunks per worker process: one to start next, one behind it."""
+CHUNK_SECONDS = 20.0
+"""A chunk should not take longer than this at the limiter."""
+CHUNK_SECONDS_OF_SEVERAL = 5.0
+"""The same where other accounts wait for the process meanwhile."""
+SECONDS_AHEAD = 3.0
+"""Of several accounts one is given no further chunk while this much of its rate is at work."""
 
 
 def run_once(context: Context, publish: Callable[[Chunk], None]) -> int:
@@ -30,42 +39,81 @@ def run_once(context: Context, publish: Callable[[Chunk], None]) -> int:
     Idempotent and harmless when doubled: what is reserved is not reserved again, and a message
     that gets lost frees its rows when the reservation ends.
     """
-    if context.account is None:
+    if not context.accounts:
         return 0
     with context.store.write() as tx:
-        chunks = _reserve(tx, context, context.account)
+        chunks = _reserve(tx, context)
     for chunk in chunks:
         publish(chunk)
     return len(chunks)
 
 
-def _reserve(tx: Tx, context: Context, account: str) -> list[Chunk]:
+@dataclass(slots=True)
+class _Way:
+    """What may be sent with an account now: `size` rows in a chunk, `ahead` in all."""
+
+    account: Account
+    room: Room
+    size: int
+    ahead: int | None
+    probing: list[Gate]
+    """Closed gates that one row tries; nothing else is sent meanwhile."""
+
+    def take(self, tx: Tx, rows: Sequence[Next]) -> None:
+        """Count what a chunk takes away from it."""
+        # What is asked again is in flight already.
+        first = [row for row in rows if row.state is State.PENDING]
+        self.room = self.room.less(model_of(row.price_class) for row in first)
+        if self.ahead is not None:
+            self.ahead = max(0, self.ahead - len(rows))
+        for gate in self.probing:
+            gates.postpone_probe(tx, gate.id, tx.now + KINDS[gate.reason].probe_every)
+            self.ahead = 0
+
+
+def _ways(tx: Tx, context: Context) -> dict[str, _Way]:
+    """Account -> what may be sent with it, for those with which something may."""
+    found = {}
+    for account in context.accounts:
+        closed = gates.closed(tx, context.provider, account.id)
+        probing = [gate for gate in closed if _row_may_try(gate, tx.now)]
+        if len(probing) == len(closed):
+            found[account.id] = _way(tx, context, account, probing)
+    return found
+
+
+def _way(tx: Tx, context: Context, account: Account, probing: list[Gate]) -> _Way:
+    several = len(context.accounts) > 1
+    limit, size, ahead = account.in_flight, context.timing.chunk_size, None
+    most = account.rows_in(CHUNK_SECONDS_OF_SEVERAL if several else CHUNK_SECONDS)
+    if most is not None:
+        size = min(size, most)
+    if several and account.requests_per_second is not None:
+        ahead = max(0, _ahead(account) - claims.at_work(tx, account.id))
+    room = limit.room(claims.in_flight(tx, account.id)) if limit else PLENTY
+    return _Way(account, room, 1 if probing else size, ahead, probing)
+
+
+def _ahead(account: Account) -> int:
+    """Rows at work from which on a process is better used for another account."""
+    return account.rows_in(SECONDS_AHEAD) or 1
+
+
+def _reserve(tx: Tx, context: Context) -> list[Chunk]:
     slots = CHUNKS_AHEAD * workers.submitting_processes(tx) - claims.unstarted(tx)
-    closed = gates.closed(tx, context.provider, account)
-    probing = [gate for gate in closed if _row_may_try(gate, tx.now)]
-    if slots <= 0 or len(probing) < len(closed):
+    if slots <= 0:
         return []
-    room = None
-    if context.max_in_flight is not None:
-        room = context.max_in_flight - claims.in_flight(tx, account)
+    ways = _ways(tx, context)
     book = prices.known(tx, context.provider)
     chunks: list[Chunk] = []
     waiting = [batch for batch in claims.sendable_batches(tx) if batch.provider == context.provider]
     while waiting and slots > 0:
         batch = waiting.pop(0)
-        size = 1 if probing else context.timing.chunk_size
-        size = size if room is None else min(size, room)
-        chunk = _next_chunk(tx, context, batch, book, size=size, probe=bool(probing))
+        chunk = _next_chunk(tx, context, batch, book, ways)
         if chunk is None:
             continue
         chunks.append(chunk)
         slots -= 1
-        if room is not None:
-            room -= len(chunk.item_ids)
-        if probing:
-            for gate in probing:
-                gates.postpone_probe(tx, gate.id, tx.now + KINDS[gate.reason].probe_every)
-            break
         waiting.append(batch)
     return chunks
 
@@ -82,21 +130,22 @@ def _classes(batch: Batch, book: dict[str, int]) -> list[str] | None:
 
 
 def _next_chunk(
-    tx: Tx,
-    context: Context,
-    batch: Batch,
-    book: dict[str, int],
-    *,
-    size: int,
-    probe: bool,
+    tx: Tx, context: Context, batch: Batch, book: dict[str, int], ways: Mapping[str, _Way]
 ) -> Chunk | None:
     """The batch's next rows that the budget allows, reserved; None where there are none.
 
     What may have been charged goes first: it takes no new money, and frees what it holds.
     """
-    if size <= 0:
-        return None
-    rows = _reasks(tx, context, batch, size) or _first_sends(tx, context, batch, book, size)
+    open_ways = {name: way for name, way in ways.items() if way.ahead != 0}
+    rows = _reasks(tx, batch, open_ways)
+    if rows:
+        way = open_ways[rows[0].account or ""]
+    else:
+        own = context.accounts.named(batch.account)
+        if own is None or own.id not in open_ways:
+            return None
+        way = open_ways[own.id]
+        rows = _first_sends(tx, context, batch, book, way)
     if not rows:
         return None
     length = context.prompt_excerpt
@@ -108,16 +157,26 @@ def _next_chunk(
         first=rows[0].position,
         last=rows[-1].position,
         excerpt=claims.excerpt(tx, rows[0].item_id, length) if length else "",
-        probe=probe,
+        probe=bool(way.probing),
+        account=way.account.id,
     )
     claims.reserve(tx, chunk, until=tx.now + context.timing.reserve)
     batches.serve(tx, batch.id, len(rows))
+    way.take(tx, rows)
     return chunk
 
 
-def _reasks(tx: Tx, context: Context, batch: Batch, size: int) -> list[Next]:
-    found = claims.next_items(tx, batch.id, size, state=State.UNKNOWN, account=context.account)
-    return _alike(found, size)
+def _reasks(tx: Tx, batch: Batch, ways: Mapping[str, _Way]) -> list[Next]:
+    """What may have been charged, of one account: each is asked with the key it was sent with."""
+    if not ways:
+        return []
+    most = max(way.size for way in ways.values())
+    found = claims.next_items(tx, batch.id, most, state=State.UNKNOWN, accounts=list(ways))
+    if not found:
+        return []
+    way = ways[found[0].account or ""]
+    same = [row for row in found if row.account == way.account.id]
+    return _alike(same[: way.size], way.size)
 
 
 def _alike(found: list[Next], size: int) -> list[Next]:
@@ -129,9 +188,12 @@ def _alike(found: list[Next], size: int) -> list[Next]:
 
 
 def _first_sends(
-    tx: Tx, context: Context, batch: Batch, book: dict[str, int], size: int
+    tx: Tx, context: Context, batch: Batch, book: dict[str, int], way: _Way
 ) -> list[Next]:
     """What goes out for the first time; stops the batch where its money or time does not reach."""
+    size = way.room.bound(way.size)
+    if size == 0:
+        return []
     classes = _classes(batch, book)
     left = batch.rows_left
     find = partial(
@@ -147,7 +209,11 @@ def _first_sends(
             batches.stop(tx, batch.id, Stop.DEADLINE, message, actor=context.actor)
         return []
     size = min(size, left) if left else size
-    found = find(limit=size, price_classes=classes, first_sends=left != 0)
+    full = way.room.full
+    found = find(limit=size, price_classes=classes, first_sends=left != 0, without_models=full)
+    if not found and full:
+        # Perhaps there is more, of models whose tasks must end first.
+        return []
     if not found:
         if left == 0 and find(limit=1):
             message = f"{batch.sent_rows:,} rows were sent, as many as the limit allows"
@@ -157,7 +223,8 @@ def _first_sends(
             message = f"the rows left cost more than {most} USD, or nobody knows"
             batches.stop(tx, batch.id, Stop.MAX_PRICE, message, actor=context.actor)
         return []
-    found = _alike(found, size)
+    fits = way.room.admits(model_of(row.price_class) for row in found)
+    found = _alike([row for row, fit in zip(found, fits, strict=True) if fit], size)
     moving = lives.moving_hold(tx, batch)
     granted = budget.holds(
         [book.get(row.price_class) for row in found],

@@ -72,14 +72,17 @@ class Report:
 
 @dataclass(slots=True)
 class Downloader:
-    """Saves the videos of one batch to one target. `ask`: the provider's answer about a task."""
+    """Saves the videos of one batch to one target.
+
+    `ask`: the provider's answer about an account's task.
+    """
 
     context: Context
     batch: Batch
     target: Target
     template: Template
     client: VideoClient
-    ask: Callable[[str], Awaitable[PollOutcome]]
+    ask: Callable[[str, str], Awaitable[PollOutcome]]
     at_once: int
     told: Callable[[Saved], None] = lambda _saved: None
     page: int = PAGE
@@ -189,7 +192,7 @@ class Downloader:
         """Once more with the URL that the provider gives now."""
         if video.task_id is None:
             return dead
-        answer = await self.ask(video.task_id)
+        answer = await self.ask(video.account, video.task_id)
         if not isinstance(answer, Accepted):
             return Cut(f"{dead.reason}, and the provider gave no fresh URL")
         urls = answer.task.videos

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from orchestrator.domain.account import KEY_VARIABLE
 from orchestrator.domain.gate import KINDS, Probe
 from orchestrator.domain.outcome import (
     Ambiguous,
@@ -38,7 +39,7 @@ def close(tx: Tx, context: Context, account: str, order: GateOrder) -> None:
         model=gates.ANY_MODEL,
         reason=order.reason,
         message=f"{kind.sentence}{status}{said}",
-        mend=kind.mend,
+        mend=kind.mend_for(one.variable if (one := context.accounts.of(account)) else KEY_VARIABLE),
         until=wait,
         probe_at=tx.now + kind.probe_every if wait is None else None,
     )

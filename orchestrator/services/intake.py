@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from orchestrator import journal
+from orchestrator.domain.account import DEFAULT
 from orchestrator.domain.batch import Wanted
 from orchestrator.domain.canary import UNTOLD, Pace, Phase
 from orchestrator.domain.deadline import Deadline
@@ -71,6 +72,8 @@ class Options:
     """When nothing new is sent any more; None keeps what there is."""
     download: str | None = None
     """Where the spec wants the videos saved."""
+    account: str | None = None
+    """With whose key what was never sent will be; None keeps what there is."""
     lock_wait: float = LOCK_WAIT_SECONDS
     """How long another submit of the same batch is waited for."""
 
@@ -182,6 +185,7 @@ def _open_batch(context: Context, chosen: Options, token: str) -> Batch:
                 retries=chosen.retries,
                 max_price_nanos=chosen.max_price_nanos,
                 wanted=chosen.wanted,
+                account=chosen.account or DEFAULT,
             )
             if batch is not None:
                 batch = _at_home(tx, context, batch)
@@ -456,6 +460,8 @@ def _publish(
         most = chosen.max_price_nanos
         if most is not None and most != batch.max_price_nanos:
             batches.set_max_price(tx, batch.id, most, actor=context.actor)
+        if chosen.account is not None and chosen.account != batch.account:
+            batches.set_account(tx, batch.id, chosen.account, actor=context.actor)
         _set_pace(tx, context, batch, proposal, chosen.pace)
         return Taken(
             batches.get(tx, batch.id),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.domain import forecast
+from orchestrator.domain.account import DEFAULT
 from orchestrator.domain.budget import Verdict, judge
 from orchestrator.domain.forecast import Expectation
 from orchestrator.domain.money import to_usd, to_usd_or_none
@@ -159,6 +160,7 @@ def plan(
         budget = batch.budget_nanos if batch else spec.header.budget_nanos
     left = None if budget is None else budget - (batch.committed_nanos if batch else 0)
     rows = sum(tally.classes.values())
+    sender = (batch.account if batch else spec.header.account) or DEFAULT
     return Plan(
         title=f"{chosen_name}@{chosen_label}",
         rows=tally.rows + tally.skipped,
@@ -175,7 +177,7 @@ def plan(
         notes=tuple(tally.notes),
         states=dict(sorted(tally.states.items(), key=lambda pair: list(State).index(pair[0]))),
         verdict=judge(left, tally.classes + tally.waiting, amounts(book)),
-        duration=None if context is None else _expect(context, batch, rows),
+        duration=None if context is None else _expect(context, batch, rows, sender),
         remarks=tuple(disagreements(book, tally.classes)),
     )
 
@@ -197,8 +199,9 @@ def _known(
         return batch, listed.over(store_prices.book(tx, context.provider), tx.now), rows
 
 
-def _expect(context: Context, batch: Batch | None, rows: int) -> Expectation | None:
+def _expect(context: Context, batch: Batch | None, rows: int, sender: str) -> Expectation | None:
     """By the latest ends of this batch and of the newest others at the same provider."""
+    account = context.accounts.named(sender)
     with context.store.read() as tx:
         ids = batches.newest(tx, context.provider, RECENT)
         if batch is not None:
@@ -207,8 +210,8 @@ def _expect(context: Context, batch: Batch | None, rows: int) -> Expectation | N
     return forecast.expect(
         samples,
         rows,
-        per_second=context.requests_per_second,
-        in_flight=context.max_in_flight,
+        per_second=account.requests_per_second if account else None,
+        in_flight=account.in_flight.most if account else None,
     )
 
 

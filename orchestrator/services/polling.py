@@ -22,13 +22,16 @@ PATIENCE_SECONDS = 15.0
 """The longest a poll waits for its turn; the lease outlasts it and a request."""
 
 
-def run_once(context: Context, publish: Callable[[str, int], None]) -> int:
+def run_once(context: Context, publish: Callable[[str, int, str], None]) -> int:
     """Lease what is due to poll chunks and send their messages; returns how many chunks.
 
-    A message that gets lost leaves a lease that lapses; a doubled one finds the lease gone.
+    A message that gets lost leaves a lease that lapses; a doubled one finds the lease gone. Each
+    task is asked about with the key that bought it.
     """
-    if context.account is None:
-        return 0
+    return sum(_lease_due(context, account.id, publish) for account in context.accounts)
+
+
+def _lease_due(context: Context, account: str, publish: Callable[[str, int, str], None]) -> int:
     sent = 0
     lapsed = True
     while sent < MOST_CHUNKS:
@@ -36,7 +39,7 @@ def run_once(context: Context, publish: Callable[[str, int], None]) -> int:
         with context.store.write() as tx:
             leased = lives.lease_for_polling(
                 tx,
-                account=context.account,
+                account=account,
                 until=tx.now + context.timing.reserve,
                 horizon=tx.now + HORIZON_MS,
                 limit=CHUNK_SIZE,
@@ -44,7 +47,7 @@ def run_once(context: Context, publish: Callable[[str, int], None]) -> int:
                 lapsed=lapsed,
             )
         if leased:
-            publish(token, leased)
+            publish(token, leased, account)
             sent += 1
         elif lapsed:
             lapsed = False

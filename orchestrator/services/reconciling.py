@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from orchestrator.domain.account import KEY_VARIABLE
 from orchestrator.domain.money import to_usd
 from orchestrator.domain.outcome import Accepted, AskLater, Detail, Gated, PollOutcome
 from orchestrator.domain.reconciliation import OPEN_QUESTIONS, Finding, Kind, compare, learn
@@ -83,6 +84,8 @@ class Asker:
     limiter: RateLimiter
     spacing: float
     """Seconds between two requests where the shared limiter is out of reach."""
+    variable: str = KEY_VARIABLE
+    """Where its key is set."""
 
     async def ask(self, task_id: str) -> PollOutcome:
         answer: PollOutcome = AskLater(Detail(message="not asked"))
@@ -95,7 +98,7 @@ class Asker:
         if isinstance(answer, Gated):
             raise ConfigError(
                 f"the provider refuses to answer: {answer.detail.message}",
-                mend="Check MINDVIDEO_API_KEY and MINDVIDEO_BASE_URL; `orchestrator doctor` helps.",
+                mend=f"Check {self.variable} and MINDVIDEO_BASE_URL; `orchestrator doctor` helps.",
                 code=answer.reason.value,
             )
         return answer
@@ -113,9 +116,24 @@ class Asker:
             await asyncio.sleep(seconds or 1.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Askers:
+    """One for each account; `client` is the connections that they share."""
+
+    by_account: Mapping[str, Asker]
+    client: ProviderClient
+
+    async def ask(self, account: str, task_id: str) -> PollOutcome:
+        """What the provider says to the key that bought the task, and to no other."""
+        asker = self.by_account.get(account)
+        if asker is None:
+            return AskLater(Detail(message="it was sent with an API key that is not set here"))
+        return await asker.ask(task_id)
+
+
 async def reconcile(
     context: Context,
-    asker: Asker,
+    askers: Askers,
     batch: Batch,
     *,
     journals: Sequence[Path],
@@ -128,7 +146,7 @@ async def reconcile(
     report = Report(batch)
     after = 0
     while page := await asyncio.to_thread(_page, context, batch, after):
-        await _check(context, asker, page, report)
+        await _check(context, askers, page, report)
         after = page[-1].id
         progress(report.checked)
     await asyncio.to_thread(_find_orphans, context, batch, journals, report)
@@ -140,7 +158,7 @@ def _page(context: Context, batch: Batch, after: int) -> list[Stored]:
         return lives.page_of_batch(tx, batch.id, after, PAGE)
 
 
-async def _check(context: Context, asker: Asker, page: Sequence[Stored], report: Report) -> None:
+async def _check(context: Context, askers: Askers, page: Sequence[Stored], report: Report) -> None:
     with context.store.read() as tx:
         names = lives.row_names(tx, [one.item_id for one in page])
         videos = lives.urls_of(tx, [one.id for one in page])
@@ -149,10 +167,8 @@ async def _check(context: Context, asker: Asker, page: Sequence[Stored], report:
     async def ask(stored: Stored) -> PollOutcome | None:
         if not stored.life.task_id:
             return None
-        if stored.account != context.account:
-            return AskLater(Detail(message="it was sent with another API key"))
         async with at_once:
-            return await asker.ask(stored.life.task_id)
+            return await askers.ask(stored.account, stored.life.task_id)
 
     answers = await asyncio.gather(*(ask(one) for one in page))
     learned = []

@@ -15,5 +15,6 @@ def batch_record(batch: Batch, *, at: int) -> journal.Batch:
         key_version=batch.key_version,
         budget_nanos=batch.budget_nanos,
         provider=batch.provider,
+        account=batch.account,
         at=at,
     )

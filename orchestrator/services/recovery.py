@@ -183,7 +183,11 @@ def _take_in(
     taken = intake.take_in(
         context,
         path,
-        options=lambda spec: replace(options, deadline=spec.header.deadline),
+        options=lambda spec: replace(
+            options,
+            deadline=spec.header.deadline,
+            account=spec.header.account if book.batch is None else book.batch.account,
+        ),
         confirm=lambda _proposal: True,
         how=how,
     )
@@ -227,6 +231,8 @@ def _merge_group(
             if not place.in_spec:
                 report.not_in_spec += 1
                 decision = without_row(decision)
+        elif stored.account != told.account:
+            restoring.reattribute(tx, stored.id, told.account)
         decision = _expired(decision, tx.now, context.policy)
         _count(report, decision.after.state, decision.after.needs_person)
         decided.append((stored, decision))
@@ -248,6 +254,7 @@ def _expired(decision: Decision, now: int, policy: Policy) -> Decision:
 def _unseen(context: Context, batch: Batch, row: Unsent, since: int, hold: int) -> Told:
     """A row of which nothing is known, as if it had been sent then."""
     key = batch.key_of(row, 0)
+    account = context.accounts.named(batch.account)
     return Told(
         idempotency_key=key,
         row_key=row.row_key,
@@ -255,7 +262,7 @@ def _unseen(context: Context, batch: Batch, row: Unsent, since: int, hold: int) 
         model=row.model,
         digest=row.digest,
         price_class=row.price_class,
-        account=context.account or "",
+        account=account.id if account else "",
         hold_nanos=hold,
         attempts={"unseen": since},
     )

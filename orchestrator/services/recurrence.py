@@ -209,6 +209,7 @@ def make(context: Context, run: Run) -> bool | None:
             retries=spec.header.retries,
             reuse=spec.header.reuse,
             deadline=spec.header.deadline,
+            account=spec.header.account,
             lock_wait=0,
         )
 

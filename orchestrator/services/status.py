@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from orchestrator.domain.account import key_variable
 from orchestrator.domain.batch import BatchState, Stop, batch_state
 from orchestrator.domain.canary import WHOLE
 from orchestrator.domain.forecast import SAMPLE, Forecast, forecast
 from orchestrator.domain.gate import KINDS
 from orchestrator.domain.money import to_usd, to_usd_or_none
+from orchestrator.domain.outcome import GateReason
 from orchestrator.domain.states import IN_FLIGHT, OPEN, POLLED, State
 from orchestrator.services.context import Context
 from orchestrator.services.pricing import Estimate, estimate
@@ -123,7 +125,10 @@ class BatchStatus:
     def person_mend(self, code: str) -> str:
         """What settles the items that wait with this code."""
         if code == OTHER_KEY:
-            return "Set MINDVIDEO_API_KEY back to the key that they were sent with."
+            return (
+                "Set MINDVIDEO_API_KEY back to the key that they were sent with, or give that key "
+                "a name of its own: MINDVIDEO_API_KEY_OLD."
+            )
         return f"`orchestrator resolve {self.batch.title}` asks again or takes your verdict."
 
     def wanted_mend(self) -> str | None:
@@ -153,6 +158,7 @@ class BatchStatus:
             "batch": batch.title,
             "name": batch.name,
             "label": batch.label,
+            "account": batch.account,
             "state": self.state,
             "total": self.total,
             "counts": {str(state): number for state, number in self.counts.items()},
@@ -243,11 +249,12 @@ def iso(time_ms: int | None) -> str | None:
 def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
     counts = counting.by_state(tx, batch.id)
     waiting = views.waiting(tx, batch.id)
-    if context.account is not None and batch.finished_at is None:
-        for item_state, number in views.sent_with_other_key(tx, batch.id, context.account).items():
+    closed: list[Gate] = []
+    if context.accounts and batch.finished_at is None:
+        other = views.sent_with_other_key(tx, batch.id, context.accounts.ids)
+        for item_state, number in other.items():
             waiting.setdefault(item_state, {})[OTHER_KEY] = number
-    account = context.account or ""
-    closed = gates.closed(tx, batch.provider, account) if batch.finished_at is None else []
+        closed = _closed(tx, context, batch, counts)
     standing = [gate for gate in closed if not _passes(gate)]
     state = batch_state(
         wanted=batch.wanted,
@@ -269,6 +276,30 @@ def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
     taken = reuse.count(tx, batch.id)
     coming = _forecast(tx, batch, counts) if state is BatchState.RUNNING else None
     return BatchStatus(batch, state, counts, by_code, gate, moving, alive, coming, taken, unsent)
+
+
+def _closed(tx: Tx, context: Context, batch: Batch, counts: dict[State, int]) -> list[Gate]:
+    """The gates of the batch's account; that it has no key here is one too."""
+    account = context.accounts.named(batch.account)
+    if account is not None:
+        return gates.closed(tx, batch.provider, account.id)
+    if not counts[State.PENDING]:
+        return []
+    kind = KINDS[GateReason.NO_API_KEY]
+    gate = Gate(
+        id=0,
+        provider=batch.provider,
+        account="",
+        model=gates.ANY_MODEL,
+        reason=GateReason.NO_API_KEY,
+        message=f"{kind.sentence}, {batch.account}",
+        mend=kind.mend_for(key_variable(batch.account)),
+        closings=1,
+        closed_at=tx.now,
+        until=None,
+        probe_at=None,
+    )
+    return [gate]
 
 
 def _forecast(tx: Tx, batch: Batch, counts: dict[State, int]) -> Forecast | None:

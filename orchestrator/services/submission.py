@@ -14,19 +14,25 @@ from dataclasses import dataclass
 
 from orchestrator.domain.deadline import passed
 from orchestrator.domain.identity import body_from_json
+from orchestrator.domain.in_flight import NO_LIMIT
 from orchestrator.domain.outcome import NotSent, SubmitOutcome
+from orchestrator.domain.states import State
 from orchestrator.domain.submission import key_trusted
 from orchestrator.journal import Intent
 from orchestrator.services import gatekeeping, recording, turns
+from orchestrator.services.context import Context
 from orchestrator.services.desk import Desk
 from orchestrator.services.records import batch_record
 from orchestrator.store import batches, claims, gates, prices
 from orchestrator.store.batches import Batch
-from orchestrator.store.claims import Claimed
+from orchestrator.store.claims import Candidate, Claimed
+from orchestrator.store.engine import Tx
 from orchestrator.store.lives import Lease
 
 MARGIN_SECONDS = 2.0
 """What a lease must outlast a request by, for recording it."""
+PATIENCE_OF_SEVERAL = 15.0
+"""Seconds that rows wait at the limiter where other accounts wait for the process meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,14 @@ async def run_chunk(desk: Desk, chunk_id: str, item_ids: Sequence[int], *, probe
     return recorder.recorded
 
 
+def hand_back(context: Context, chunk_id: str, item_ids: Sequence[int]) -> int:
+    """Give a chunk back whose account has no key here: another worker may have it."""
+    with context.store.write() as tx:
+        claims.started(tx, chunk_id)
+        claims.release(tx, item_ids)
+    return 0
+
+
 def claim_chunk(
     desk: Desk, chunk_id: str, item_ids: Sequence[int], *, probe: bool
 ) -> ClaimedChunk | None:
@@ -74,9 +88,10 @@ def claim_chunk(
         if barred or elsewhere or not batches.sends(batch):
             claims.release(tx, [item.item_id for item in found])
             return None
-        room = None
-        if context.max_in_flight is not None:
-            room = claims.room(tx, desk.account, context.max_in_flight)
+        found = _of_account(tx, desk, batch, found)
+        account = context.accounts.of(desk.account)
+        limit = account.in_flight if account else NO_LIMIT
+        room = claims.room(tx, desk.account, limit) if limit else None
         lease = Lease(uuid.uuid4().hex, tx.now + context.timing.lease, desk.owner)
         claimed = claims.claim_items(
             tx,
@@ -91,6 +106,19 @@ def claim_chunk(
             actor=context.actor,
         )
         return ClaimedChunk(batch, tuple(claimed), lease, tx.now, desk.wall(), desk.monotonic())
+
+
+def _of_account(tx: Tx, desk: Desk, batch: Batch, found: Sequence[Candidate]) -> list[Candidate]:
+    """What this account may send: the first sends of its batches; the others are given back.
+
+    Whether it may ask again for what is unknown depends on which key that was sent with.
+    """
+    account = desk.context.accounts.named(batch.account)
+    if account is not None and account.id == desk.account:
+        return list(found)
+    foreign = [item.item_id for item in found if item.state is State.PENDING]
+    claims.release(tx, foreign)
+    return [item for item in found if item.state is not State.PENDING]
 
 
 def _journal_intents(desk: Desk, held: ClaimedChunk) -> None:
@@ -139,7 +167,7 @@ async def _send(
     desk: Desk, held: ClaimedChunk, claimed: Claimed, recorder: recording.Recorder
 ) -> SubmitOutcome | NotSent:
     """Wait for a turn, look at the clocks once more, send."""
-    turn = await turns.take(desk, lambda: _lease_left(desk, held), buys=True)
+    turn = await turns.take(desk, lambda: _patience(desk, held), buys=True)
     if isinstance(turn, str):
         return NotSent(turn)
     reason = _too_late(desk, held, claimed)
@@ -151,6 +179,14 @@ async def _send(
     outcome = await desk.client.submit(body, claimed.stored.idempotency_key)
     await turns.heed(desk, turn, outcome, buys=True)
     return outcome
+
+
+def _patience(desk: Desk, held: ClaimedChunk) -> float:
+    """Seconds that a row may wait for its turn, so that no account holds a process for long."""
+    left = _lease_left(desk, held)
+    if len(desk.context.accounts) > 1:
+        left = min(left, PATIENCE_OF_SEVERAL + held.monotonic - desk.monotonic())
+    return left
 
 
 def _lease_left(desk: Desk, held: ClaimedChunk) -> float:

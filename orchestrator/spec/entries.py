@@ -32,6 +32,8 @@ class SpecHeader:
     table: str | None = None
     """The file beside it that its rows come from."""
     pace: Pace = UNTOLD
+    account: str | None = None
+    """Whose API key sends it, by name."""
 
     @property
     def budget_nanos(self) -> int | None:

@@ -46,6 +46,10 @@ def _top(fields: dict[str, Schema]) -> Schema:
     inner = {name: field for name, field in fields.items() if name != "prompt"}
     return {
         "name": _NAME | {"description": "The batch's name (default: the file's)."},
+        "account": {
+            "type": "string", "pattern": "^[A-Za-z0-9]+([_-][A-Za-z0-9]+)*$",
+            "description": "Whose API key sends it; counts when the batch is made.",
+        },
         "model": {"enum": sorted(models()), "description": "For rows that name none."},
         "budget": {
             "type": ["number", "string"],

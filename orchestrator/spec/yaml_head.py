@@ -31,7 +31,7 @@ _NOT_A_DEFAULT = {
 }
 
 _KEYS = (
-    "name", "model", "budget", "retries", "deadline", "download", "reuse",
+    "name", "account", "model", "budget", "retries", "deadline", "download", "reuse",
     "takes", "keep", "rows", "id", "priority", "limit", "canary",
     "defaults", "items", "include", "exclude",
 )  # fmt: skip
@@ -120,6 +120,7 @@ class _Reading:
             reuse=more.reuse(self._scalar("reuse")),
             table=table,
             pace=PaceKeys(self._entries, self._report).pace(),
+            account=more.account(self._scalar("account")),
         )
         if row_id is not None and rows is None:
             mend = "Write it in each of items, or name a table of rows."

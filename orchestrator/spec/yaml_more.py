@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from orchestrator.domain.account import account_name
 from orchestrator.domain.deadline import Deadline, parse_deadline
 from orchestrator.domain.models import suggestion
 from orchestrator.spec.cells import CellError
@@ -55,6 +56,14 @@ class MoreKeys:
             mend = "Write a moment with its zone, such as 2026-12-01T18:00Z, or a span: 6h, 2d."
             self._report(node, "deadline", node.text, "is no deadline", mend)
             return None
+
+    def account(self, node: Scalar | None) -> str | None:
+        """The name of an API key."""
+        name = None if node is None else account_name(node.text)
+        if node is not None and name is None:
+            mend = "Use letters, digits and single _ only, as in MINDVIDEO_API_KEY_<NAME>."
+            self._report(node, "account", node.text, "cannot be the name of an account", mend)
+        return name
 
     def download(self, node: Scalar | None) -> str | None:
         """Where the videos go: a folder or a URL."""

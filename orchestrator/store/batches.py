@@ -10,6 +10,7 @@ from typing import Protocol
 from sqlalchemy import Select, exists, func, literal_column, select, text, update
 
 from orchestrator.domain import canary
+from orchestrator.domain.account import DEFAULT
 from orchestrator.domain.batch import Stop, Wanted
 from orchestrator.domain.canary import Canary, Phase
 from orchestrator.domain.identity import idempotency_key_from_json
@@ -41,6 +42,8 @@ class Batch:
     namespace: str
     key_version: int
     provider: str
+    account: str
+    """Its name."""
     wanted: Wanted
     budget_nanos: int | None
     held_nanos: int
@@ -201,6 +204,7 @@ def create(
     retries: int = 0,
     max_price_nanos: int | None = None,
     wanted: Wanted = Wanted.OPEN,
+    account: str = DEFAULT,
 ) -> Batch | None:
     """A new, empty batch; None where somebody else made it first."""
     statement = (
@@ -211,6 +215,7 @@ def create(
             namespace=namespace,
             key_version=key_version,
             provider=provider,
+            account=account,
             wanted=wanted,
             budget_nanos=budget_nanos,
             retries=retries,
@@ -284,6 +289,12 @@ def set_limit(tx: Tx, batch_id: int, rows: int | None, *, actor: str) -> None:
     clear_stop(tx, batch_id, Stop.LIMIT)
     detail = "none" if rows is None else f"{rows} rows"
     history.append(tx, actor, [Entry(batch_id, "limit", detail=detail)])
+
+
+def set_account(tx: Tx, batch_id: int, name: str, *, actor: str) -> None:
+    """With whose key is sent what was never sent; what was stays with the key it was sent with."""
+    tx.conn.execute(update(t.batches).where(t.batches.c.id == batch_id).values(account=name))
+    history.append(tx, actor, [Entry(batch_id, "account", detail=name)])
 
 
 def set_weight(tx: Tx, batch_id: int, weight: int, *, actor: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from orchestrator.domain import budget
 from orchestrator.domain.batch import Stop, Wanted
 from orchestrator.domain.canary import Phase
 from orchestrator.domain.deadline import passed
+from orchestrator.domain.in_flight import InFlight, Room, model_of
 from orchestrator.domain.results import prompt_of
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import CLOCKS_APART, Policy, Submission, claim, key_trusted
@@ -39,6 +41,8 @@ class Chunk:
     """The beginning of its first prompt, where a person wants to see one."""
     probe: bool = False
     """It tries a closed gate: one row, sent although the gate is closed."""
+    account: str = ""
+    """The fingerprint of the API key that it is to be sent with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,8 @@ class Next(NamedTuple):
     price_class: str
     state: State
     lapses: int
+    account: str | None = None
+    """Whose key it was sent with before, if it was."""
 
 
 def next_items(
@@ -109,21 +115,22 @@ def next_items(
     limit: int,
     *,
     state: State | None = None,
-    account: str | None = None,
+    accounts: Collection[str] | None = None,
+    without_models: Collection[str] = (),
     price_classes: Collection[str] | None = None,
     canary: bool = False,
     first_sends: bool = True,
 ) -> list[Next]:
     """What may be sent now, in the batch's order; with `state` only what is in it.
 
-    `account`: what was sent before only if it was with this key. `price_classes`: what was not
-    sent before only if it is of one of these. `canary`: only rows that go before the others.
-    `first_sends` False: only what was sent before.
+    `accounts`: what was sent before only if it was with one of these keys. Of what was not sent
+    before, `price_classes` lets only these through, `without_models` all but these. `canary`: only
+    rows that go before the others. `first_sends` False: only what was sent before.
     """
     c = t.items.c
     lapses = func.coalesce(t.submissions.c.lapses, 0)
     query = (
-        select(c.id, c.position, c.price_class, c.state, lapses)
+        select(c.id, c.position, c.price_class, c.state, lapses, t.submissions.c.account)
         .join_from(t.items, t.submissions, t.submissions.c.id == c.submission_id, isouter=True)
         .where(c.batch_id == batch_id, _CLAIMABLE, c.due_at <= tx.now, _PUBLISHED)
         .order_by(c.position)
@@ -131,9 +138,11 @@ def next_items(
     )
     if state is not None:
         query = query.where(c.state == state)
-    if account is not None:
-        ours = or_(c.state == State.PENDING, t.submissions.c.account == account)
+    if accounts is not None:
+        ours = or_(c.state == State.PENDING, t.submissions.c.account.in_(accounts))
         query = query.where(ours)
+    if without_models:
+        query = query.where(or_(c.state == State.UNKNOWN, c.model.not_in(without_models)))
     if canary:
         query = query.join(t.canaries, t.canaries.c.item_id == c.id)
     if not first_sends:
@@ -141,7 +150,8 @@ def next_items(
     if price_classes is not None:
         query = query.where(or_(c.state == State.UNKNOWN, c.price_class.in_(price_classes)))
     return [
-        Next(i, p, price, State(s), lapses) for i, p, price, s, lapses in tx.conn.execute(query)
+        Next(i, p, price, State(s), lapses, account)
+        for i, p, price, s, lapses, account in tx.conn.execute(query)
     ]
 
 
@@ -155,7 +165,12 @@ def reserve(tx: Tx, chunk: Chunk, *, until: int) -> None:
     """Note a chunk whose message is about to leave; its items stay put until `until`."""
     tx.conn.execute(
         insert(t.chunks).values(
-            id=chunk.id, kind="submit", batch_id=chunk.batch_id, expires_at=until
+            id=chunk.id,
+            kind="submit",
+            batch_id=chunk.batch_id,
+            account=chunk.account,
+            rows=len(chunk.item_ids),
+            expires_at=until,
         )
     )
     tx.conn.execute(update(t.items).where(t.items.c.id.in_(chunk.item_ids)).values(due_at=until))
@@ -179,14 +194,27 @@ def started(tx: Tx, chunk_id: str) -> None:
     tx.conn.execute(delete(t.chunks).where(t.chunks.c.id == chunk_id))
 
 
-def in_flight(tx: Tx, account: str) -> int:
-    """The account's submissions that may be running at the provider."""
+def in_flight(tx: Tx, account: str) -> Counter[str]:
+    """Model -> the account's submissions that may be running at the provider."""
+    s = t.submissions.c
     where: ColumnElement[bool] = literal_column(f"submissions.{t.IN_FLIGHT}")
-    query = select(func.count()).select_from(t.submissions)
-    return int(tx.conn.execute(query.where(where, t.submissions.c.account == account)).scalar_one())
+    query = select(s.price_class, func.count()).where(where, s.account == account)
+    found: Counter[str] = Counter()
+    for price_class, number in tx.conn.execute(query.group_by(s.price_class)):
+        found[model_of(price_class)] += number
+    return found
 
 
-def room(tx: Tx, account: str, most: int) -> int:
+def at_work(tx: Tx, account: str) -> int:
+    """The account's rows that a worker is sending, or is about to."""
+    s, c = t.submissions.c, t.chunks.c
+    sending: ColumnElement[bool] = literal_column(f"submissions.{t.LEASED}")
+    claimed = select(func.count()).select_from(t.submissions).where(sending, s.account == account)
+    ahead = select(func.coalesce(func.sum(c.rows), 0)).where(c.account == account)
+    return sum(int(tx.conn.execute(query).scalar_one()) for query in (claimed, ahead))
+
+
+def room(tx: Tx, account: str, limit: InFlight) -> Room:
     """How many more of the account's may be in flight, nobody else claiming until this ends.
 
     Batches are locked one by one, so without it two claims would both count, and both pass.
@@ -196,7 +224,7 @@ def room(tx: Tx, account: str, most: int) -> int:
         name = f"orchestrator:in_flight:{account}"
         lock = func.pg_advisory_xact_lock(func.hashtextextended(name, 0))
         tx.conn.execute(select(lock))
-    return most - in_flight(tx, account)
+    return limit.room(in_flight(tx, account))
 
 
 def candidates(tx: Tx, item_ids: Sequence[int]) -> list[Candidate]:
@@ -227,15 +255,15 @@ def claim_items(
     lease: Lease,
     account: str,
     policy: Policy,
-    room: int | None,
+    room: Room | None,
     actor: str,
 ) -> list[Claimed]:
     """Lease what may be sent and hold its money: the intent of invariant 1.
 
-    `keys` gives each item's idempotency key, `room` how many more may be in flight (None: no
-    limit). `batch` was locked in this transaction. After its deadline nothing new is claimed. What
-    the budget does not allow stays behind,
-    and the batch is then marked as stopped by its budget once nothing else is held.
+    `keys` gives each item's idempotency key, `room` what more may be in flight (None: no limit).
+    `batch` was locked in this transaction. After its deadline nothing new is claimed. What the
+    budget does not allow stays behind, and the batch is then marked as stopped by its budget once
+    nothing else is held.
     """
     lives_by_item = lives.of_items(tx, [item.item_id for item in wanted])
     again: list[tuple[Candidate, Stored]] = []
@@ -256,7 +284,9 @@ def claim_items(
     fresh = _within_limits(tx, batch, fresh)
     if passed(batch.deadline_at, tx.now):
         fresh = []
-    fresh = fresh if room is None else fresh[: max(0, room)]
+    if room is not None:
+        admitted = room.admits(item.model for item, _ in fresh)
+        fresh = [pair for pair, fits in zip(fresh, admitted, strict=True) if fits]
     moving = lives.moving_hold(tx, batch)
     granted = budget.holds(
         [prices.get(item.price_class) for item, _ in fresh],

@@ -35,6 +35,7 @@ class Video:
     url: str
     seen_at: int
     task_id: str | None
+    account: str
     position: int
     row_key: str
     generation: int
@@ -81,6 +82,7 @@ def unsaved(tx: Tx, batch_id: int, target: str, after: Cursor, limit: int) -> li
             _O.url,
             _O.seen_at,
             s.task_id,
+            s.account,
             i.position,
             i.row_key,
             s.generation,

@@ -113,6 +113,12 @@ def put_back(tx: Tx, batch_id: int, item_id: int, told: Told, life: Submission) 
     return made
 
 
+def reattribute(tx: Tx, submission_id: int, account: str) -> None:
+    """A journal knows that it was sent with another key since."""
+    s = t.submissions.c
+    tx.conn.execute(update(t.submissions).where(s.id == submission_id).values(account=account))
+
+
 @dataclass(frozen=True, slots=True)
 class Unsent:
     """An item without any submission, with what its key is made of."""

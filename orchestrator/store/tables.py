@@ -23,7 +23,9 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "0010"
+from orchestrator.domain.account import DEFAULT
+
+SCHEMA = "0011"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -78,6 +80,10 @@ class Batch(SQLModel, table=True):
     namespace: str = _text()
     key_version: int = Field()
     provider: str = _text()
+    # By whose key what was never sent will be, by name.
+    account: str = Field(
+        default=DEFAULT, sa_column=Column(Text, nullable=False, server_default=sql(f"'{DEFAULT}'"))
+    )
     wanted: str = _text()
     budget_nanos: int | None = _big(null=True)
     # What the submissions' money adds up to, kept in the transactions that change it.
@@ -211,9 +217,10 @@ class Submission(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("item_id", "generation"),
         Index("submissions_by_batch", "batch_id"),
-        _partial("submissions_due", POLLED, "due_at"),
+        _partial("submissions_due", POLLED, "account", "due_at"),
         _partial("submissions_leased", LEASED, "lease_until"),
         _partial("submissions_in_flight", IN_FLIGHT, "batch_id"),
+        _partial("submissions_in_flight_of", IN_FLIGHT, "account", "price_class"),
         _partial("submissions_by_lease", "lease_token IS NOT NULL", "lease_token"),
         _partial("submissions_waiting", "needs_person IS NOT NULL", "batch_id"),
         _partial("submissions_ended", "finished_at IS NOT NULL", "batch_id", "finished_at"),
@@ -417,6 +424,8 @@ class Chunk(SQLModel, table=True):
     id: str = Field(sa_column=Column(Text, primary_key=True))
     kind: str = _text()
     batch_id: int | None = _big(null=True)
+    account: str | None = _text(null=True)
+    rows: int = _big(default=0)
     expires_at: int = _big()
 
 

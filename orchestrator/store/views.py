@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, cast, func, literal_column, or_, select
@@ -90,8 +90,8 @@ def waiting(tx: Tx, batch_id: int) -> dict[State, dict[str, int]]:
     return found
 
 
-def sent_with_other_key(tx: Tx, batch_id: int, account: str) -> dict[State, int]:
-    """Open items that only another API key can ask about: state -> number."""
+def sent_with_other_key(tx: Tx, batch_id: int, accounts: Sequence[str]) -> dict[State, int]:
+    """Open items that only an API key beside these can ask about: state -> number."""
     s = t.submissions.c
     query = (
         select(t.items.c.state, func.count())
@@ -99,7 +99,7 @@ def sent_with_other_key(tx: Tx, batch_id: int, account: str) -> dict[State, int]
         .where(
             literal_column(f"submissions.{t.IN_FLIGHT}"),
             s.batch_id == batch_id,
-            s.account != account,
+            s.account.not_in(accounts),
             s.needs_person.is_(None),
         )
         .group_by(t.items.c.state)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
+from orchestrator.domain.account import Accounts
 from orchestrator.domain.models import DEFAULT_MODEL, get_model
 from orchestrator.domain.submission import Policy
 from orchestrator.services import intake, planning, status
@@ -86,7 +87,7 @@ def context(url: str) -> Context:
     schema.upgrade(store)
     policy = Policy(deadline=1, retention=1)
     timing = Timing(request=1000, chunk_size=50)
-    return Context(store, "http://p", None, "", "bench", policy, timing, None, Path("unused"))
+    return Context(store, "http://p", Accounts(), "", "bench", policy, timing, Path("unused"))
 
 
 def taken_in(path: Path, url: str) -> None:

@@ -138,10 +138,10 @@ def test_only_the_key_that_sent_a_row_asks_for_it_again(shelf: Shelf) -> None:
     shelf.buy("free", COST_NOTHING, account="old")
     shelf.clock.now += 600_000
 
-    def keys(account: str | None) -> list[State]:
-        return [one.state for one in next_rows(shelf, account=account)]
+    def keys(*accounts: str) -> list[State]:
+        return [one.state for one in next_rows(shelf, accounts=accounts)]
 
-    assert keys(None) == keys("old") == [S.UNKNOWN, S.PENDING, S.PENDING]
+    assert keys("acc", "old") == keys("old") == [S.UNKNOWN, S.PENDING, S.PENDING]
     assert keys("acc") == [S.PENDING, S.PENDING]
     assert shelf.claim("free")["free"].account == "acc"
 
@@ -151,7 +151,7 @@ def test_a_limit_counts_only_rows_that_this_key_may_send(shelf: Shelf) -> None:
     shelf.buy("lost", LOST, account="old")
     shelf.clock.now += 600_000
     with shelf.store.read() as tx:
-        (found,) = claims.next_items(tx, shelf.batch_id, 1, account="acc")
+        (found,) = claims.next_items(tx, shelf.batch_id, 1, accounts=["acc"])
     assert found.position == shelf.item("new").position
 
 

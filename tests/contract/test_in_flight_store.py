@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from orchestrator.domain.in_flight import InFlight
 from orchestrator.domain.states import State
 from orchestrator.store import batches, claims
 from orchestrator.store import tables as t
@@ -27,12 +28,12 @@ def test_claims_of_two_batches_do_not_pass_the_limit_together(shelf: Shelf) -> N
     def claim() -> None:
         with shelf.store.write() as tx:
             batches.lock(tx, other.batch_id)
-            found.append(claims.room(tx, "acc", 1))
+            found.append(claims.room(tx, "acc", InFlight(1)).most)
 
     second = threading.Thread(target=claim)
     with shelf.store.write() as tx:
         batches.lock(tx, shelf.batch_id)
-        assert claims.room(tx, "acc", 1) == 1
+        assert claims.room(tx, "acc", InFlight(1)).most == 1
         _taken(tx, shelf, "acc")
         second.start()
         # Time for it to count what is not committed yet, if nothing holds it.
@@ -46,5 +47,6 @@ def test_each_account_has_its_own_room(shelf: Shelf) -> None:
     shelf.publish("r1")
     with shelf.store.write() as tx:
         _taken(tx, shelf, "acc")
-        assert claims.in_flight(tx, "acc") == 1
-        assert (claims.room(tx, "acc", 3), claims.room(tx, "another", 3)) == (2, 3)
+        assert claims.in_flight(tx, "acc") == {"std": 1}
+        rooms = [claims.room(tx, name, InFlight(3)).most for name in ("acc", "another")]
+        assert rooms == [2, 3]

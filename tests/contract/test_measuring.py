@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from orchestrator.domain.account import Accounts
 from orchestrator.domain.lateness import Lateness, notice
 from orchestrator.domain.outcome import GateReason, TaskStatus
 from orchestrator.domain.sketch import Span
@@ -29,12 +30,11 @@ def measurer(store: Store, queues: Waiting | None = QUEUES) -> Measurer:
     context = Context(
         store=store,
         provider=PROVIDER,
-        account=None,
+        accounts=Accounts(),
         namespace="",
         actor="me",
         policy=POLICY,
         timing=Timing(request=1_000, chunk_size=50),
-        max_in_flight=None,
         presence=Path("nowhere"),
     )
     return Measurer(context, lambda: queues)

@@ -102,7 +102,7 @@ class Scene:
     def poll(self) -> int:
         self.pass_time()
         tokens: list[str] = []
-        polling.run_once(self.shop.context, lambda token, _number: tokens.append(token))
+        polling.run_once(self.shop.context, lambda token, *_: tokens.append(token))
         return sum(self.shop.poll(token) for token in tokens)
 
     def pass_time(self) -> None:

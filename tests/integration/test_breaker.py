@@ -126,7 +126,7 @@ def test_what_was_bought_is_collected_behind_a_held_gate(shop: Shop) -> None:
     with shop.store.write() as tx:
         tx.conn.execute(t.submissions.update().values(due_at=0))
     tokens: list[str] = []
-    polling.run_once(shop.context, lambda token, _number: tokens.append(token))
+    polling.run_once(shop.context, lambda token, *_: tokens.append(token))
     shop.answer = accept
     assert shop.poll(tokens[0], gate="failing") == 5
     assert shop.counts(batch)[State.SUCCEEDED] == 5

@@ -23,7 +23,7 @@ from orchestrator.services.desk import Desk
 from orchestrator.services.recording import Recorder
 from orchestrator.store import batches, claims, gates, prices, views
 from orchestrator.store import tables as t
-from tests.support.shop import Shop, accept
+from tests.support.shop import Shop, accept, limited
 from tests.support.valkey import short_directory, valkey_server
 
 
@@ -176,7 +176,7 @@ def test_a_clock_that_went_back_sends_nothing(shop: Shop) -> None:
 
 
 def test_no_more_are_in_flight_than_may_be(shop: Shop) -> None:
-    shop.context = replace(shop.context, max_in_flight=3)
+    shop.context = replace(shop.context, accounts=limited(3))
     batch = shop.submit(5)
     ids = shop.due(batch)
     assert shop.buy(ids[:2]) == 2
@@ -336,7 +336,7 @@ def test_who_asks_about_a_task_has_its_name_on_the_lease(shop: Shop) -> None:
     with shop.store.write() as tx:
         tx.conn.execute(t.submissions.update().values(due_at=0))
     tokens: list[str] = []
-    polling.run_once(shop.context, lambda token, _number: tokens.append(token))
+    polling.run_once(shop.context, lambda token, *_: tokens.append(token))
     assert shop.poll(tokens[0]) == 1
     assert seen == [("me", True)]
 
@@ -420,8 +420,8 @@ def test_a_poll_records_the_end_with_urls_and_cost(shop: Shop) -> None:
     with shop.store.write() as tx:
         tx.conn.execute(t.submissions.update().values(due_at=0))
     tokens: list[str] = []
-    assert polling.run_once(shop.context, lambda token, _number: tokens.append(token)) == 1
-    assert polling.run_once(shop.context, lambda token, _number: tokens.append(token)) == 0
+    assert polling.run_once(shop.context, lambda token, *_: tokens.append(token)) == 1
+    assert polling.run_once(shop.context, lambda token, *_: tokens.append(token)) == 0
     assert shop.poll(tokens[0]) == 2
     assert shop.poll(tokens[0]) == 0
     with shop.store.read() as tx:
@@ -451,7 +451,7 @@ def test_the_events_of_a_failure_are_kept_raw(shop: Shop) -> None:
     with shop.store.write() as tx:
         tx.conn.execute(t.submissions.update().values(due_at=0))
     tokens: list[str] = []
-    polling.run_once(shop.context, lambda token, _number: tokens.append(token))
+    polling.run_once(shop.context, lambda token, *_: tokens.append(token))
     shop.poll(tokens[0])
     with shop.store.read() as tx:
         kept = tx.conn.execute(t.submissions.select()).one()

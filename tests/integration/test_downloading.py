@@ -70,7 +70,7 @@ def save(
     page: int = PAGE,
     waiting: int = WAITING,
 ) -> Report:
-    async def asked(task_id: str) -> PollOutcome:
+    async def asked(_account: str, task_id: str) -> PollOutcome:
         return ask(task_id)
 
     async def run() -> Report:

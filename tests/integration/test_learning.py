@@ -66,7 +66,7 @@ def test_the_end_that_a_poll_finds_is_learned_once(shop: Shop) -> None:
             )
         )
     tokens: list[str] = []
-    assert polling.run_once(shop.context, lambda token, _: tokens.append(token)) == 1
+    assert polling.run_once(shop.context, lambda token, *_: tokens.append(token)) == 1
     assert [shop.poll(token) for token in tokens * 2] == [1, 0]
     assert shop.counts(batch) == {State.SUCCEEDED: 1}
     ((name, low, high),) = waiting(shop)

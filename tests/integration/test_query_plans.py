@@ -172,7 +172,7 @@ def work(shop: Shop) -> None:
     for _ in range(2):
         with shop.store.write() as tx:
             tx.conn.execute(text("UPDATE /* test */ submissions SET due_at = 0"))
-        polling.run_once(shop.context, lambda token, _number: tokens.append(token))
+        polling.run_once(shop.context, lambda token, *_: tokens.append(token))
         for token in tokens:
             shop.poll(token)
     assert shop.posts, "something was bought"

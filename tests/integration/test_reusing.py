@@ -43,7 +43,7 @@ def sold(tmp_path_factory: pytest.TempPathFactory, broker: str) -> Path:
     with shop.store.write() as tx:
         tx.conn.execute(t.submissions.update().values(due_at=0))
     tokens: list[str] = []
-    polling.run_once(shop.context, lambda token, _: tokens.append(token))
+    polling.run_once(shop.context, lambda token, *_: tokens.append(token))
     for token in tokens:
         shop.poll(token)
     assert shop.counts(batch) == {S.SUCCEEDED: 2}

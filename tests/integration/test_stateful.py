@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from orchestrator.domain.account import Account, Accounts
 from orchestrator.domain.batch import Wanted
 from orchestrator.domain.money import parse_amount
 from orchestrator.domain.outcome import (
@@ -151,12 +152,11 @@ class Buying(RuleBasedStateMachine):
         self.context = Context(
             store=self.store,
             provider="http://p",
-            account="acc",
+            accounts=Accounts((Account("default", "acc"),)),
             namespace="",
             actor="tester",
             policy=Policy(deadline=3_600_000, retention=DAY),
             timing=Timing(request=5_000, chunk_size=4),
-            max_in_flight=None,
             presence=self.folder / "processes",
         )
         self.context.presence.mkdir()
@@ -219,7 +219,7 @@ class Buying(RuleBasedStateMachine):
 
     @rule()
     def poll_tick(self) -> None:
-        polling.run_once(self.context, lambda token, _number: self.polls.append(token))
+        polling.run_once(self.context, lambda token, *_: self.polls.append(token))
 
     @rule()
     def rescue_tick(self) -> None:

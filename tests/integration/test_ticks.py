@@ -19,7 +19,7 @@ from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
 from orchestrator.store.claims import Chunk
 from orchestrator.store.engine import Store
-from tests.support.shop import Shop, accept
+from tests.support.shop import Shop, accept, limited
 from tests.support.stores import Clock
 
 
@@ -96,7 +96,7 @@ def test_dispatch_keeps_two_chunks_ahead_of_each_process(shop: Shop) -> None:
 
 
 def test_dispatch_leaves_room_in_flight(shop: Shop) -> None:
-    shop.context = replace(shop.context, max_in_flight=3)
+    shop.context = replace(shop.context, accounts=limited(3))
     shop.submit(9)
     assert [len(chunk.item_ids) for chunk in tick(shop)] == [2, 1]
 
@@ -135,7 +135,7 @@ def test_dispatch_lifts_a_stop_that_has_no_reason_any_more(shop: Shop) -> None:
 def test_a_task_over_which_a_worker_died_gets_a_poll_chunk_of_its_own(shop: Shop) -> None:
     bought(shop, 2, state=State.QUEUED, task_id="x", lapses=1)
     leased: list[int] = []
-    polling.run_once(shop.context, lambda _token, number: leased.append(number))
+    polling.run_once(shop.context, lambda _token, number, _account: leased.append(number))
     assert leased == [1, 1]
 
 

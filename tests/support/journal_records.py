@@ -34,6 +34,7 @@ BATCHES = st.builds(
     budget_nanos=MAYBE_NUMBERS,
     at=NUMBERS,
     provider=st.none() | st.text(min_size=1, max_size=20),
+    account=TEXTS,
     extra=EXTRAS,
 )
 INTENTS = st.builds(

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from orchestrator.domain.account import Account, Accounts
 from orchestrator.domain.submission import Policy
 from orchestrator.services import finishing, recurrence, scheduling
 from orchestrator.services.context import Context, Timing
@@ -78,12 +79,11 @@ class Planner:
         self.context = Context(
             store=self.store,
             provider=PROVIDER,
-            account="acc",
+            accounts=Accounts((Account("default", "acc"),)),
             namespace="",
             actor="tester",
             policy=Policy(deadline=3_600_000, retention=86_400_000),
             timing=Timing(request=2_000, chunk_size=50),
-            max_in_flight=None,
             presence=self.folder / "processes",
         )
 

@@ -17,7 +17,7 @@ import httpx
 import redis.asyncio
 from sqlalchemy import Row, func, select
 
-from orchestrator.domain.account import fingerprint
+from orchestrator.domain.account import Account, Accounts, fingerprint
 from orchestrator.domain.breaker import Breaker
 from orchestrator.domain.submission import Policy
 from orchestrator.journal import JournalWriter
@@ -120,12 +120,11 @@ class ServedShop:
         return Context(
             store=self.store,
             provider=self.base_url,
-            account=self.account,
+            accounts=Accounts((Account("default", self.account),)),
             namespace="",
             actor="tester",
             policy=Policy(deadline=HOUR, retention=24 * HOUR),
             timing=Timing(request=round(self.timeout * 1000), chunk_size=50),
-            max_in_flight=None,
             presence=self.folder / "processes",
         )
 
@@ -164,7 +163,7 @@ class ServedShop:
         """One poll tick and all its chunks; returns how many GETs left."""
         before = len(self.requests)
         tokens: list[str] = []
-        polling.run_once(self.context, lambda token, _number: tokens.append(token))
+        polling.run_once(self.context, lambda token, *_: tokens.append(token))
         for token in tokens:
             self.work(lambda desk, token=token: polling.run_chunk(desk, token))
         return len(self.requests) - before

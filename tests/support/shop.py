@@ -11,7 +11,9 @@ from pathlib import Path
 import httpx
 import redis.asyncio
 
+from orchestrator.domain.account import Account, Accounts
 from orchestrator.domain.breaker import Breaker
+from orchestrator.domain.in_flight import InFlight
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import Policy
 from orchestrator.journal import JournalWriter
@@ -29,6 +31,11 @@ PROVIDER = "http://127.0.0.1:1/api/v1"
 Handler = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 
 
+def limited(most: int | None = None, **by_model: int) -> Accounts:
+    """The shop's account with a limit of tasks in flight."""
+    return Accounts((Account("default", "acc", in_flight=InFlight(most, by_model)),))
+
+
 @dataclass
 class Shop:
     """An installation whose provider is `answer`."""
@@ -42,6 +49,8 @@ class Shop:
     posts: list[str] = field(default_factory=list)
     breaker: Breaker = field(default_factory=Breaker)
     make_journal: Callable[[Path], JournalWriter] = JournalWriter
+    sender: str = "acc"
+    """Whose desk takes the messages."""
     url: str | None = None
     """The database; None is a SQLite file of its own."""
 
@@ -52,20 +61,26 @@ class Shop:
         self.context = Context(
             store=self.store,
             provider=PROVIDER,
-            account="acc",
+            accounts=Accounts((Account("default", "acc"),)),
             namespace="",
             actor="tester",
             policy=Policy(deadline=3_600_000, retention=self.retention),
             timing=Timing(request=2_000, chunk_size=50),
-            max_in_flight=None,
             presence=self.folder / "processes",
         )
 
-    def submit(self, number: int, *, budget: int | None = None, name: str = "shop") -> Batch:
+    def submit(
+        self,
+        number: int,
+        *,
+        budget: int | None = None,
+        name: str = "shop",
+        account: str | None = None,
+    ) -> Batch:
         spec = self.folder / "shop.csv"
         rows = "".join(f"r{i},a kettle {i}\n" for i in range(number))
         spec.write_text(f"id,prompt\n{rows}")
-        options = intake.Options(name, "default", budget_nanos=budget)
+        options = intake.Options(name, "default", budget_nanos=budget, account=account)
         taken = intake.take_in(
             self.context, spec, options=lambda _spec: options, confirm=lambda _proposal: True
         )
@@ -109,10 +124,10 @@ class Shop:
         await server.flushdb()
         desk = Desk(
             context=self.context,
-            account="acc",
+            account=self.sender,
             owner="me",
             client=client,
-            limiter=RateLimiter(server, account="acc", rate=None, burst=1),
+            limiter=RateLimiter(server, account=self.sender, rate=None, burst=1),
             journal=self.make_journal(self.journal),
             wall=lambda: self.clock() + self.ahead,
             monotonic=time.monotonic,

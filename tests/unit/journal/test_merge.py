@@ -131,6 +131,14 @@ def test_the_first_intent_counts_and_the_dearest_hold() -> None:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
+def test_a_purchase_belongs_to_the_account_that_it_was_sent_with_last(reverse: bool) -> None:
+    """The first try cost nothing, and the batch was given another account before the second."""
+    purchase = Purchase("k")
+    tries = [replace(purchase.intent(n), key_fingerprint=f"key{3 - n}") for n in (1, 2)]
+    assert told_of(*(tries[::-1] if reverse else tries)).account == "key1"
+
+
+@pytest.mark.parametrize("reverse", [False, True])
 def test_an_attempt_is_as_old_as_its_first_record(reverse: bool) -> None:
     first = Purchase("k").intent(1)
     records = [first, replace(first, at=first.at + 5)]
