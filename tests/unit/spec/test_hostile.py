@@ -211,7 +211,8 @@ def test_lone_surrogates_never_get_in(read: Reader) -> None:
     with pytest.raises(SpecError, match="not UTF-8"):
         read(b"prompt\n\xed\xa0\x80\n")
     assert read('{"prompt": "\\ud83c"}\n', "a.jsonl").problems
-    assert read('prompts: ["\\udc00"]\n', "a.yaml").problems
+    with pytest.raises(SpecError, match="invalid Unicode character"):
+        read('prompts: ["\\udc00"]\n', "a.yaml")
 
 
 def test_things_that_are_no_files(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -178,7 +179,6 @@ def test_equal_inputs_have_equal_keys_in_both_formats(read: Reader) -> None:
         ("prompts: [a]\nprompts: [b]\n", [(2, 1, "prompts", "is there twice, first in line 1")]),
         ("items: [{prompt: a, id: x}, {prompt: b, id: x}]\n",
          [(1, 45, "id", "is the id of two rows, in lines 1 and 1")]),
-        ("prompts: [\"\\ud800\"]\n", [(1, 11, "prompt", "has half of a surrogate pair")]),
         ("items: [{prompt: a, camera_control: {a: 1e500}}]\n",
          [(1, 37, "camera_control", "has a number with more than 40 digits")]),
     ],
@@ -213,6 +213,8 @@ def test_a_shared_value_is_complained_about_once(read: Reader) -> None:
         ("prompts: [a\n", "is not YAML"),
         ("prompts:\n\t- a\n", "is not YAML"),
         ("prompts: [\x01]\n", "is not YAML"),
+        ('prompts: ["\\ud800"]\n', "1:14 is not YAML: found invalid Unicode character"),
+        ("prompts:\n- a\n- b\ufdd0\n", "3:4 has U\\+FDD0"),
         ("- a\n- b\n", "the top level is not a mapping"),
         ("just text\n", "the top level is not a mapping"),
         ("prompts: [a]\n---\nprompts: [b]\n", "has a second document"),
@@ -223,7 +225,8 @@ def test_a_shared_value_is_complained_about_once(read: Reader) -> None:
         ("prompts: [!!python/name:os.system a]\n", "has the tag"),
         ("a: &a [*a]\n", "stands for nothing yet"),
         ("prompts: [*gone]\n", "stands for nothing yet"),
-        ("prompts: " + "[" * 5000 + "]" * 5000 + "\n", "nests deeper"),
+        ("prompts: " + "[" * 50 + "]" * 50 + "\n", "nests deeper"),
+        ("prompts: " + "[" * 5000 + "]" * 5000 + "\n", "maximum nesting depth"),
     ],
 )
 def test_files_that_are_no_spec(read: Reader, text: str, message: str) -> None:
@@ -235,6 +238,16 @@ def test_files_that_are_no_spec(read: Reader, text: str, message: str) -> None:
 def test_anchors_and_aliases_work(read: Reader) -> None:
     found = read("defaults: &d {size: 1:1}\nitems: [&x {prompt: a}, *x]\nprompts: [b]\n", NAME)
     assert [row.row_key[-1] for row in found.rows] == ["1", "2", "1"]
+
+
+@pytest.mark.parametrize("letter", ["\x85", "\u2028", "\u2029"])
+def test_what_only_yaml_1_1_took_for_line_breaks_is_text(read: Reader, letter: str) -> None:
+    text = f'prompts:\n- a{letter}b\n- "c {letter} d"\n- |\n  e{letter}f\nsizes: [4:3]\n'
+    found = read(text, NAME)
+    assert [row[:2] for row in found.told] == [(6, 9)], "lines are counted as YAML 1.2 does"
+    rows = read(text.replace("4:3", "1:1"), NAME).rows
+    prompts = [json.loads(row.input_json)["prompt"] for row in rows]
+    assert prompts == [f"a{letter}b", f"c {letter} d", f"e{letter}f\n"]
 
 
 def test_alias_bombs_do_not_go_off(read: Reader) -> None:

@@ -182,8 +182,6 @@ def test_own_keys_of_items_come_back(read: Reader) -> None:
         ("prompts: [a]\nid: b\n",
          [(2, 5, "id", "is one id for many rows",
            "Write it in each of items, or name a table of rows.")]),
-        ('items: [{prompt: a, x_a: "\\ud800"}]\n',
-         [(1, 26, "x_a", "has half of a surrogate pair", "Remove the broken character.")]),
     ],
 )  # fmt: skip
 def test_slips_have_their_place_and_mend(
