@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from orchestrator.domain.attachments import Image, attach, detach
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx, insert_ignoring
+from orchestrator.store.engine import Tx, insert_ignoring, insert_missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +23,18 @@ class NewInput:
 
 def keep(tx: Tx, inputs: Iterable[NewInput]) -> None:
     """Store what is not there yet; images before the inputs that refer to them."""
-    rows, images = [], {}
+    rows: list[tuple[str | None, ...]] = []
+    images: dict[str, Image] = {}
     for one in inputs:
         short, image = detach(one.input_json)
         if image is not None:
             images[image.sha256] = image
-        sha256 = None if image is None else image.sha256
-        rows.append(
-            {"digest": one.digest, "model": one.model, "input_json": short, "image": sha256}
-        )
+        rows.append((one.digest, one.model, short, None if image is None else image.sha256))
     missing = sorted(images.keys() - _present(tx, images.keys()))
     if missing:
         kept = [{"sha256": sha256, "content": images[sha256].content} for sha256 in missing]
         tx.conn.execute(insert_ignoring(tx, t.images), kept)
-    if rows:
-        tx.conn.execute(insert_ignoring(tx, t.inputs), rows)
+    insert_missing(tx, t.inputs, ("digest", "model", "input_json", "image"), rows)
 
 
 def whole(tx: Tx, stored: Sequence[tuple[str, str | None]]) -> list[str]:

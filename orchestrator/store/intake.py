@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import State
-from orchestrator.store import history, inputs, reuse
+from orchestrator.store import counting, history, inputs, reuse
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Tx, insert_many, make_room
 from orchestrator.store.history import Entry
@@ -158,6 +159,7 @@ def stage(
                 for position, row in enumerate(new, start=after_position + 1)
             ),
         )
+        counting.added(tx, revision_id, Counter((_state(row), row.price_class) for row in new))
     seen = [row for row in rows if (row.row_key, row.digest) in present]
     if seen:
         tx.conn.execute(
@@ -186,11 +188,15 @@ _COLUMNS = (
 _PENDING, _INVALID = State.PENDING.value, State.INVALID.value
 
 
+def _state(row: Staged) -> str:
+    return _PENDING if row.invalid is None else _INVALID
+
+
 def _own(row: Staged) -> tuple[str | None, ...]:
     """What an item has of its row, in the order of the columns."""
-    code, state = (None, _PENDING) if row.invalid is None else (INVALID_CODE, _INVALID)
+    code = None if row.invalid is None else INVALID_CODE
     known = (row.row_key, row.digest, row.model, row.price_class, row.source)
-    return (*known, state, code, row.invalid)
+    return (*known, _state(row), code, row.invalid)
 
 
 def _others(revision_id: int) -> ColumnElement[bool]:

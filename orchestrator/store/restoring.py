@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from orchestrator.domain.recovery import Told
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import Submission
-from orchestrator.store import batches, history, inputs, lives
+from orchestrator.store import batches, counting, history, inputs, lives
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Tx
 from orchestrator.store.history import Entry
@@ -61,6 +61,7 @@ def _stand_in(tx: Tx, batch_id: int, told: Told) -> int:
         updated_at=tx.now,
     )
     made = int(tx.conn.execute(statement.returning(c.id)).scalar_one())
+    counting.added(tx, revision, {(State.SUBMITTING, told.price_class): 1})
     _withdraw_edited(tx, batch_id, told.row_key, made)
     return made
 

@@ -84,7 +84,6 @@ def validated(path: Path, _url: str) -> None:
 
 def context(url: str) -> Context:
     store = Store(url)
-    schema.upgrade(store)
     policy = Policy(deadline=1, retention=1)
     timing = Timing(request=1000, chunk_size=50)
     return Context(store, "http://p", Accounts(), "", "bench", policy, timing, Path("unused"))
@@ -151,6 +150,7 @@ def report(rows: int = ROWS, *, postgres: bool = False) -> None:
         write(path, rows)
         url = fresh_database(server) if server else f"sqlite:///{place}/bench.db"
         name = "PostgreSQL" if postgres else "SQLite"
+        schema.upgrade(Store(url))
         print(f"{name}, {rows:,} rows, {path.stat().st_size / 1e6:.1f} MB", flush=True)
         floor = None
         for part, took, user, memory in measured(path, url):
