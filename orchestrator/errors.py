@@ -42,6 +42,15 @@ def _one_line(value: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)
 
 
+def _again(
+    kind: type[OrchestratorError], args: tuple[object, ...], state: dict[str, object]
+) -> OrchestratorError:
+    made = kind.__new__(kind)
+    made.args = args
+    made.__dict__.update(state)
+    return made
+
+
 class OrchestratorError(Exception):
     """Something went wrong that a person can understand and mend."""
 
@@ -54,6 +63,10 @@ class OrchestratorError(Exception):
         self.mend = mend
         if code is not None:
             self.code = code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pools hand a task's error to their main process."""
+        return _again, (type(self), self.args, self.__dict__)
 
     def as_json(self) -> dict[str, object]:
         """The contract's shape: {"error": {"code", "message", "mend"}}."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import time
@@ -10,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator import places
+from orchestrator.domain.findings import Finding, refuse_bad
 from orchestrator.domain.submission import Policy
 from orchestrator.errors import ConfigError
 from orchestrator.services.context import Context, Timing
 from orchestrator.settings import Settings, load_settings
-from orchestrator.store import restoring, schema
+from orchestrator.store import restoring, schema, server
 from orchestrator.store.engine import Store
+from orchestrator.store.patience import COMMAND, WORK, Patience
 from orchestrator.store.tables import SCHEMA
 
 CHUNK_SIZE = 50
@@ -42,12 +45,17 @@ class Runtime:
 
 
 def open_runtime(
-    *, create: bool = True, clock: Callable[[], int] | None = None, **overrides: object
+    *,
+    create: bool = True,
+    clock: Callable[[], int] | None = None,
+    worker: bool = False,
+    **overrides: object,
 ) -> Runtime:
     """Read the settings, open the database, bring the embedded one up to date.
 
-    `create` False leaves the disk alone where nothing was ever submitted. Raises ConfigError and
-    ServiceError.
+    `create` False leaves the disk alone where nothing was ever submitted. `worker`: a process
+    that works on and on, and for which the server was looked at when it was started. Raises
+    ConfigError and ServiceError.
     """
     settings = load_settings(**overrides)
     new = False
@@ -56,12 +64,56 @@ def open_runtime(
         _note_home(settings)
     elif settings.database_url_setting is None:
         places.installation_id(settings.data_dir)
-    store = Store(settings.database_url, clock=clock)
+    store = open_store(
+        settings, clock=clock, patience=WORK if worker else COMMAND, what="worker" * worker
+    )
+    if create and not worker:
+        server.check(store)
     if settings.database_url_setting is None and schema.current(store) != SCHEMA:
         schema.upgrade(store)
     else:
         schema.check(store)
     return Runtime(settings, make_context(settings, store), new)
+
+
+def open_store(
+    settings: Settings,
+    *,
+    clock: Callable[[], int] | None = None,
+    patience: Patience = COMMAND,
+    what: str = "",
+) -> Store:
+    """The database of the settings; its server is told who connects. Raises ConfigError."""
+    return Store(
+        settings.database_url,
+        clock=clock,
+        patience=patience,
+        application=f"orchestrator {what or 'command'} {socket.gethostname()}:{os.getpid()}",
+        connections=settings.database_connections,
+    )
+
+
+def check_servers(settings: Settings, *, database: bool = True) -> list[Finding]:
+    """Whether what the settings name can be worked with; returns what is worth a warning.
+
+    Raises ConfigError where it cannot, ServiceError where a server is out of reach.
+    """
+    from orchestrator.domain import broker_server
+    from orchestrator.limits import server as broker
+
+    found: list[Finding] = []
+    if database:
+        store = open_store(settings)
+        try:
+            found += server.check(store)
+            if settings.database_url_setting is not None:
+                schema.check(store)
+        finally:
+            store.close()
+    if not settings.embedded_broker:
+        said = broker.about(redis_url(settings))
+        found += refuse_bad([*broker_server.fit_to_work(said), *broker_server.safety(said)])
+    return found
 
 
 def _note_home(settings: Settings) -> None:

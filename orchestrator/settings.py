@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     database_url_setting: SecretStr | None = Field(
         None, validation_alias="ORCHESTRATOR_DATABASE_URL"
     )
+    database_connections: int = Field(
+        5, validation_alias="ORCHESTRATOR_DATABASE_CONNECTIONS", ge=2, le=100
+    )
     broker_url_setting: SecretStr | None = Field(None, validation_alias="ORCHESTRATOR_BROKER_URL")
     data_dir_setting: Path | None = Field(None, validation_alias="ORCHESTRATOR_DATA_DIR")
     journal_dir_setting: Path | None = Field(None, validation_alias="ORCHESTRATOR_JOURNAL_DIR")
@@ -367,7 +370,9 @@ def _check_url(value: SecretStr | None, name: str, schemes: tuple[str, ...], exa
     mend = f"Write {name} like {example}."
     try:
         parts = urlsplit(value.get_secret_value())
-        _ = parts.port
+        # libpq takes several hosts: host1:5432,host2:5432
+        for place in parts.netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{place}").port
     except ValueError as error:
         raise ConfigError(f"{name} does not parse: {error}", mend=mend) from None
     if parts.scheme not in schemes:

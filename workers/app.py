@@ -26,7 +26,8 @@ def _make() -> Celery:
         login = flower.protect(sys.argv, os.environ, settings)
         if login is not None:
             print(f"Flower: log in as {login}; FLOWER_BASIC_AUTH sets another", flush=True)
-        made = Celery("workers", include=[] if _NAMES_ONLY & set(sys.argv) else ["workers.tasks"])
+        included = [] if _NAMES_ONLY & set(sys.argv) else ["workers.tasks", "workers.boot"]
+        made = Celery("workers", include=included)
         made.conf.update(configuration(settings))
         # One exchange a queue: bound to a shared one, each message would reach all of them.
         made.conf.task_queues = [

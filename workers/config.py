@@ -18,7 +18,11 @@ TICK_SECONDS = {
     "workers.notify": 5.0,
     "workers.schedule": 5.0,
 }
-"""Every tick is idempotent on the database, so doubled beats and late messages are harmless."""
+"""Every tick is idempotent on the database, so doubled beats and late messages are harmless.
+
+Their messages do not expire: Celery would compare the beat's clock with the worker's, and with
+clocks apart no tick would ever run. `workers.verbs` passes over what has piled up.
+"""
 
 
 def configuration(settings: Settings) -> dict[str, object]:
@@ -54,7 +58,7 @@ def configuration(settings: Settings) -> dict[str, object]:
             name: {
                 "task": name,
                 "schedule": timedelta(seconds=seconds),
-                "options": {"queue": TICKS, "expires": max(3.0, 2 * seconds)},
+                "options": {"queue": TICKS},
             }
             for name, seconds in TICK_SECONDS.items()
         },

@@ -30,6 +30,7 @@ from orchestrator.services.context import Context
 from orchestrator.services.desk import Desk
 from orchestrator.store import workers
 from workers.config import SUBMIT
+from workers.verbs import say
 
 SIGN_OF_LIFE_SECONDS = 5.0
 _T = TypeVar("_T")
@@ -40,7 +41,7 @@ class Process:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.runtime: Runtime = open_runtime()
+        self.runtime: Runtime = open_runtime(worker=True)
         self.owner, self._lock = presence.announce(self.runtime.context.presence)
         self._runner = asyncio.Runner()
         self._desks: Desks | None = None
@@ -85,14 +86,17 @@ class Process:
 
 
 _process: Process | None = None
+_making = threading.Lock()
+"""The sign of life may be the one that opens them, while a task does."""
 
 
 def current() -> Process:
     """The process's parts; made where no signal did it (the threads and solo pools)."""
     global _process  # noqa: PLW0603 one process, one set of parts
-    if _process is None or _process.pid != os.getpid():
-        _process = Process()
-    return _process
+    with _making:
+        if _process is None or _process.pid != os.getpid():
+            _process = Process()
+        return _process
 
 
 class SignOfLife(threading.Thread):
@@ -111,18 +115,18 @@ class SignOfLife(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
-        process = current()
-        context = process.context
         while True:
-            process.sign(self._queues)
             try:
-                with context.store.write() as tx:
+                process = current()
+                process.sign(self._queues)
+                with process.context.store.write() as tx:
                     if self.over.is_set():
                         workers.gone(tx, self._name)
                         return
                     workers.seen(tx, self._name, processes=self._processes, submits=self._submits)
-            except OrchestratorError:
+            except OrchestratorError as error:
                 # The database is away; dispatch needs it too, so nobody is misled.
+                say("sign of life", error)
                 if self.over.is_set():
                     return
             self.over.wait(SIGN_OF_LIFE_SECONDS)
@@ -141,9 +145,17 @@ def _show_up(processes: int) -> None:
     _sign.start()
 
 
+def _open_parts() -> None:
+    """At once, so that the first task finds them; by whoever is next if the database is away."""
+    try:
+        current()
+    except OrchestratorError as error:
+        say("start", error)
+
+
 @worker_process_init.connect
 def _open(**_: object) -> None:
-    current()
+    _open_parts()
     _show_up(1)
 
 
@@ -151,7 +163,7 @@ def _open(**_: object) -> None:
 def _open_unforked(sender: Any, **_: object) -> None:
     """The threads and solo pools have no processes of their own."""
     if not isinstance(sender.pool, prefork.TaskPool):
-        current()
+        _open_parts()
         _show_up(sender.pool.num_processes)
 
 

@@ -21,9 +21,10 @@ from workers import progress
 from workers.app import app
 from workers.config import POLL, SUBMIT
 from workers.process import current
+from workers.verbs import Tick, Verb
 
 
-@app.task(name="workers.submit_chunk")
+@app.task(base=Verb, name="workers.submit_chunk")
 def submit_chunk(chunk_id: str, item_ids: list[int], probe: bool, account: str) -> int:
     """Buy what is still to be bought of a chunk, with an account told by its key's fingerprint."""
     process = current()
@@ -37,7 +38,7 @@ def submit_chunk(chunk_id: str, item_ids: list[int], probe: bool, account: str) 
     return sent
 
 
-@app.task(name="workers.poll_chunk", send_events=False)
+@app.task(base=Verb, name="workers.poll_chunk", send_events=False)
 def poll_chunk(token: str, account: str) -> int:
     """Ask how the leased submissions are doing."""
     process = current()
@@ -46,50 +47,50 @@ def poll_chunk(token: str, account: str) -> int:
     return 0 if desk is None else process.run(polling.run_chunk(desk, token))
 
 
-@app.task(name="workers.dispatch", send_events=False)
+@app.task(base=Tick, name="workers.dispatch", send_events=False)
 def dispatch_tick() -> int:
     return dispatch.run_once(current().context, publish_submit)
 
 
-@app.task(name="workers.poll", send_events=False)
+@app.task(base=Tick, name="workers.poll", send_events=False)
 def poll_tick() -> int:
     return polling.run_once(current().context, publish_poll)
 
 
-@app.task(name="workers.finish", send_events=False)
+@app.task(base=Tick, name="workers.finish", send_events=False)
 def finish_tick() -> int:
     return finishing.run_once(current().context)
 
 
-@app.task(name="workers.rescue", send_events=False)
+@app.task(base=Tick, name="workers.rescue", send_events=False)
 def rescue_tick() -> int:
     return rescue.run_once(current().context).lapsed
 
 
-@app.task(name="workers.learn", send_events=False)
+@app.task(base=Tick, name="workers.learn", send_events=False)
 def learn_tick() -> int:
     return learning.run_once(current().context)
 
 
-@app.task(name="workers.probe", send_events=False)
+@app.task(base=Tick, name="workers.probe", send_events=False)
 def probe_tick() -> int:
     process = current()
     return sum(process.run(gatekeeping.probe_once(desk)) for desk in process.desks())
 
 
-@app.task(name="workers.progress", send_events=False)
+@app.task(base=Tick, name="workers.progress", send_events=False)
 def progress_tick() -> int:
     return progress.send(overview.rows(current().context))
 
 
-@app.task(name="workers.notify", send_events=False)
+@app.task(base=Tick, name="workers.notify", send_events=False)
 def notify_tick() -> int:
     process = current()
     targets = make_targets(process.runtime.settings)
     return notifying.run_once(process.context, targets, random.SystemRandom().random)
 
 
-@app.task(name="workers.schedule", send_events=False)
+@app.task(base=Tick, name="workers.schedule", send_events=False)
 def schedule_tick() -> int:
     # It reads specs, with all that takes to import: nothing the processes that buy should wait for.
     from orchestrator.services import recurrence

@@ -14,13 +14,17 @@ def upgrade(json: Json = False) -> int:
     """Make or migrate the tables to what this release needs."""
     from orchestrator import places
     from orchestrator.cli.output import print_json
+    from orchestrator.runtime import open_store
     from orchestrator.settings import load_settings
-    from orchestrator.store import schema
-    from orchestrator.store.engine import Store, safe_url
+    from orchestrator.store import schema, server
+    from orchestrator.store.engine import safe_url
 
     settings = load_settings()
     places.create_data_dir(settings.data_dir)
-    before, after = schema.upgrade(Store(settings.database_url))
+    store = open_store(settings)
+    if schema.is_old(store):
+        server.check(store, creates=True)
+    before, after = schema.upgrade(store)
     if json:
         print_json({"database": safe_url(settings.database_url), "before": before, "after": after})
     elif before == after:

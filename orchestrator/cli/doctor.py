@@ -64,14 +64,16 @@ def _data_dir(settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> str:
-    from orchestrator.store import schema
-    from orchestrator.store.engine import Store, safe_url
+    from orchestrator.runtime import open_store
+    from orchestrator.store import schema, server
+    from orchestrator.store.engine import safe_url
     from orchestrator.store.tables import SCHEMA
 
     url = safe_url(settings.database_url)
     if settings.database_url_setting is None and not settings.data_dir.exists():
         return f"{url} (will be made by the first submit)"
-    store = Store(settings.database_url)
+    store = open_store(settings)
+    server.check(store)
     schema.check(store)
     return f"{url}, revision {SCHEMA}"
 

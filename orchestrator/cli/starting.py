@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import redis
-
 from orchestrator.cli.output import plural, say
 from orchestrator.domain.account import Account
 from orchestrator.domain.gate import KINDS
 from orchestrator.domain.outcome import Gated
-from orchestrator.errors import ConfigError, ServiceError
+from orchestrator.errors import ConfigError
 from orchestrator.provider import ProviderClient, Timeouts
-from orchestrator.runtime import Runtime, redis_url
+from orchestrator.runtime import Runtime, check_servers
 from orchestrator.services.context import Context
 from orchestrator.services.gatekeeping import PROBE_TASK
 from orchestrator.settings import Settings
@@ -42,23 +40,18 @@ def say_what_else_is_sent(runtime: Runtime, *, besides: str = "") -> None:
 
 
 def check_reachable(settings: Settings) -> None:
-    """Raises ServiceError where broker or provider cannot be reached: better now than later."""
-    if not settings.embedded_broker:
-        check_broker(settings)
+    """Raises ServiceError where broker or provider cannot be reached: better now than later.
+
+    Raises ConfigError where the broker will not do.
+    """
+    check_broker(settings)
     asyncio.run(_ask_provider(settings, ProviderClient.reach))
 
 
 def check_broker(settings: Settings) -> None:
-    """Raises ServiceError."""
-    try:
-        with redis.Redis.from_url(redis_url(settings), socket_connect_timeout=5) as server:
-            server.ping()
-    except (redis.RedisError, ValueError, OSError) as error:
-        raise ServiceError(
-            f"the broker cannot be reached: {error}",
-            mend="Check ORCHESTRATOR_BROKER_URL; without it an embedded broker is used.",
-            code="broker",
-        ) from None
+    """Say what is worth a warning. Raises ServiceError and ConfigError."""
+    for finding in check_servers(settings, database=False):
+        say(f"note: {finding.found}. {finding.mend}")
 
 
 def check_key(settings: Settings, account: Account) -> None:

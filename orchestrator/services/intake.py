@@ -38,6 +38,7 @@ from orchestrator.store import batches, canaries, intake, lives, prices, restori
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx, uninterrupted
 from orchestrator.store.intake import Difference, Staged
+from orchestrator.store.patience import LONG
 
 _Entry: TypeAlias = SpecRow | BadRow | Problem | Note
 GROUP = 2000
@@ -157,12 +158,12 @@ def take_in(
             raise Declined  # noqa: TRY301 what was staged is swept below
         if chosen.reuse:
             if not chosen.resend_changed:
-                with context.store.write() as tx:
+                with context.store.write(LONG) as tx:
                     intake.forget_unwanted(tx, batch.id, read.revision_id)
             reusing.write_down(context, batch, read.revision_id, host=socket.gethostname())
         return _publish(context, spec, batch, read.revision_id, proposal, chosen, listed)
     except BaseException:
-        with context.store.write() as tx:
+        with context.store.write(LONG) as tx:
             intake.sweep(tx, batch.id)
             intake.unlock(tx, batch.id, token)
             intake.forget_unpublished(tx, batch.id)
@@ -173,7 +174,7 @@ def _open_batch(context: Context, chosen: Options, token: str) -> Batch:
     """The batch of this name and label, its rows locked for us; made where it is new."""
     deadline = time.monotonic() + chosen.lock_wait
     while True:
-        with context.store.write() as tx:
+        with context.store.write(LONG) as tx:
             batch = batches.find(tx, chosen.name, chosen.label) or batches.create(
                 tx,
                 name=chosen.name,
@@ -398,7 +399,7 @@ def _staged(row: SpecRow | BadRow) -> Staged:
 def _compare(
     context: Context, batch: Batch, read: _Read, listed: PriceFile, *, reuse: bool
 ) -> Proposal:
-    with context.store.read() as tx:
+    with context.store.read(LONG) as tx:
         difference = intake.difference(tx, batch.id, read.revision_id, reuse=reuse)
         book = listed.over(prices.book(tx, context.provider), tx.now)
     cost = estimate(difference.price_classes, amounts(book))
@@ -439,7 +440,7 @@ def _publish(
     listed: PriceFile,
 ) -> Taken:
     columns = tuple(dict.fromkeys((*batch.columns, *spec.columns)))
-    with uninterrupted(), context.store.write() as tx:
+    with uninterrupted(), context.store.write(LONG) as tx:
         listed.put(tx, context.provider)
         withdrawn = intake.publish(
             tx,

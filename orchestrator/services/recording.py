@@ -27,11 +27,10 @@ from orchestrator.domain.outcome import (
 )
 from orchestrator.domain.states import TERMINAL, State
 from orchestrator.domain.submission import Decision, GateOrder, after_poll, after_submit, span_of
-from orchestrator.errors import ServiceError
 from orchestrator.journal import Outcome, OutcomeKind, Record, Terminal
 from orchestrator.services import gatekeeping
 from orchestrator.services.desk import Desk
-from orchestrator.store import batches, gates, lives, prices, sketches, steering
+from orchestrator.store import batches, failures, gates, lives, prices, sketches, steering
 from orchestrator.store.engine import Tx
 from orchestrator.store.lives import Stored
 
@@ -127,7 +126,7 @@ class Recorder:
                 self.stalled = True
                 elapsed = self._desk.monotonic() - self._started
                 lost = elapsed * 1000 > self._desk.context.timing.lease
-                if lost or not (isinstance(error, ServiceError) and error.code == "database"):
+                if lost or not failures.passes(error):
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
             else:

