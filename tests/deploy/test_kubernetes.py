@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 
-from tests.support.composed import ROOT, composed
+from tests.support.composed import BIN, ROOT, composed
 from workers.config import POLL, SUBMIT, TICKS
 
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -125,6 +125,7 @@ def has_pod(one: dict[str, Any]) -> bool:
     return "template" in one.get("spec", {})
 
 
+@pytest.mark.skipif(not (BIN / "docker-compose").exists(), reason="no wheel of Docker Compose here")
 def test_they_run_what_compose_runs() -> None:
     """The commands that were tried are these."""
     services = composed("--profile", "*")["services"]

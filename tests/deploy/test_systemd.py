@@ -50,7 +50,7 @@ def test_they_are_units_that_start_programs_that_are_there(machine: Path) -> Non
 
 @pytest.mark.parametrize("name", NAMES)
 def test_they_are_locked(machine: Path, name: str) -> None:
-    done = analyze(machine, "security", "--offline=yes", "--threshold=20", name)
+    done = analyze(machine, "security", "--offline=yes", "--threshold=15", name)
     assert done.returncode == 0, done.stdout
 
 
