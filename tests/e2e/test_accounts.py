@@ -68,6 +68,8 @@ def test_two_accounts_side_by_side(here: Installation, provider: Sandbox) -> Non
     assert provider.ledger()["charged_twice"] == 0
     bought = of_key(provider, team["id"])
     assert (bought["charges"], bought["refused"]) == (12, 0)
+    # Each task is asked about with its own key: under another the provider knows none of them.
+    assert here.call("reconcile", "theirs").returncode == 0
     up.send_signal(signal.SIGTERM)
     up.communicate(timeout=60)
     for path in here.folder.rglob("*"):

@@ -15,7 +15,7 @@ from orchestrator.domain.in_flight import InFlight
 from orchestrator.domain.outcome import Detail, GateReason
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import GateOrder
-from orchestrator.services import dispatch, gatekeeping, polling, status
+from orchestrator.services import dispatch, gatekeeping, polling, status, submission
 from orchestrator.services.context import Timing
 from orchestrator.store import batches, claims, workers
 from orchestrator.store import tables as t
@@ -201,6 +201,15 @@ def test_a_late_message_of_the_former_account_sends_nothing(shop: Shop) -> None:
     assert chunk.account == "tea"
     assert deliver(shop, chunk) == 2
     assert set(sent_with(shop, batch).values()) == {"tea"}
+
+
+def test_a_worker_without_the_key_gives_the_chunk_back(shop: Shop) -> None:
+    batch = shop.submit(2, account="team")
+    (chunk,) = tick(shop)
+    assert shop.due(batch) == []
+    submission.hand_back(shop.context, chunk.id, chunk.item_ids)
+    assert shop.due(batch) == list(chunk.item_ids)
+    assert [one.account for one in tick(shop)] == ["tea"]
 
 
 def test_rows_without_a_key_wait_and_say_which_is_missing(shop: Shop) -> None:

@@ -7,12 +7,15 @@ import random
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import event, text
 
+from orchestrator.domain.account import Account, Accounts
+from orchestrator.domain.in_flight import InFlight
 from orchestrator.services import (
     dispatch,
     finishing,
@@ -26,7 +29,7 @@ from orchestrator.services import (
     submission,
 )
 from orchestrator.services.measuring import Measurer
-from orchestrator.store import batches, workers
+from orchestrator.store import batches, claims, workers
 from orchestrator.store.claims import Chunk
 from orchestrator.store.engine import Store
 from tests.support.postgres import fresh_database, postgres_server
@@ -63,6 +66,10 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path, broker: str) -> Iterato
     if request.param == "postgresql":
         url = fresh_database(request.getfixturevalue("postgres"))
     made = Shop(tmp_path, broker, accept, url=url)
+    limit = InFlight(1_000, {"kling-v2-6": 900})
+    ours = Account("default", "acc", requests_per_second=500, in_flight=limit)
+    accounts = Accounts((ours, Account("team", "tea")))
+    made.context = replace(made.context, accounts=accounts)
     yield made
     made.store.close()
 
@@ -194,3 +201,25 @@ def test_no_hot_query_reads_a_whole_table(shop: Shop) -> None:
     assert len(seen) > 40
     bad = whole_reads(shop.store, seen)
     assert not bad, f"{len(bad)} of {len(seen)}:\n\n" + "\n\n".join(bad)
+
+
+_COVERED = {
+    "sqlite": "SEARCH submissions USING INDEX submissions_in_flight_of (account=?)",
+    "postgresql": "Index Only Scan using submissions_in_flight_of",
+}
+
+
+def test_what_is_in_flight_is_counted_in_an_index_of_just_that(shop: Shop) -> None:
+    fill(shop)
+    with watched(shop.store) as seen, shop.store.read() as tx:
+        assert claims.in_flight(tx, "acc") == {}
+    ((statement, parameters),) = [one for one in seen.items() if "price_class" in one[0]]
+    prefix = "EXPLAIN QUERY PLAN " if shop.store.is_sqlite else "EXPLAIN "
+    with shop.store.engine.connect() as conn:
+        # So few rows that a sorted read looks as cheap as an indexed one.
+        if not shop.store.is_sqlite:
+            conn.exec_driver_sql("SET enable_bitmapscan = off")
+        plan = "\n".join(
+            str(line[-1]) for line in conn.exec_driver_sql(prefix + statement, parameters).all()
+        )
+    assert _COVERED[shop.store.engine.dialect.name] in plan
