@@ -203,6 +203,20 @@ def test_a_late_message_of_the_former_account_sends_nothing(shop: Shop) -> None:
     assert set(sent_with(shop, batch).values()) == {"tea"}
 
 
+def test_what_is_unknown_is_not_asked_again_with_another_key(shop: Shop) -> None:
+    """Whatever a message says: under another key it might be bought a second time."""
+    batch = shop.submit(1)
+    shop.answer = lose
+    (chunk,) = tick(shop)
+    deliver(shop, chunk)
+    shop.submit(1, account="team")
+    due(shop)
+    shop.answer, shop.sender = accept, "tea"
+    assert shop.buy(list(chunk.item_ids)) == 0
+    assert len(shop.posts) == 1
+    assert shop.counts(batch) == {State.UNKNOWN: 1}
+
+
 def test_a_worker_without_the_key_gives_the_chunk_back(shop: Shop) -> None:
     batch = shop.submit(2, account="team")
     (chunk,) = tick(shop)
