@@ -11,13 +11,14 @@ import json
 import os
 import re
 import socket
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -128,6 +129,10 @@ class Settings(BaseSettings):
     notify_command: str | None = Field(None, validation_alias="ORCHESTRATOR_NOTIFY_COMMAND")
     price_file: Path | None = Field(None, validation_alias="ORCHESTRATOR_PRICES")
     actor_setting: str | None = Field(None, validation_alias="ORCHESTRATOR_ACTOR", max_length=200)
+    log_format: Literal["text", "json"] = Field("text", validation_alias="ORCHESTRATOR_LOG_FORMAT")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", validation_alias="ORCHESTRATOR_LOG_LEVEL"
+    )
 
     @field_validator("base_url")
     @classmethod
@@ -150,6 +155,11 @@ class Settings(BaseSettings):
         if value is not None and not re.fullmatch(r"[^:,]+:[^,]+", value.get_secret_value()):
             raise ValueError("it must read user:password")
         return value
+
+    @field_validator("log_format", "log_level", mode="before")
+    @classmethod
+    def _in_any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(
@@ -257,6 +267,18 @@ class Settings(BaseSettings):
         if not self.accounts:
             raise missing_key(DEFAULT, [])
 
+    def secrets(self) -> list[str]:
+        """Every value that must never be written down: secrets, and the passwords of URLs."""
+        found = []
+        for name in type(self).model_fields:
+            for value in _secrets_in(getattr(self, name)):
+                found.append(value)
+                if "://" in value:
+                    found.append(urlsplit(value).password or "")
+                elif name == "flower_basic_auth":
+                    found.append(value.partition(":")[2])
+        return [value for value in found if value]
+
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for processes started elsewhere."""
         values = {
@@ -274,7 +296,8 @@ class Settings(BaseSettings):
     def digest(self) -> str:
         """Tells two sets of settings apart without giving any of them away."""
         settings = self.environment()
-        del settings["ORCHESTRATOR_ACTOR"]
+        for name in ("ORCHESTRATOR_ACTOR", "ORCHESTRATOR_LOG_FORMAT", "ORCHESTRATOR_LOG_LEVEL"):
+            settings.pop(name, None)
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     def strangers(self) -> list[str]:
@@ -380,6 +403,18 @@ def _check_url(value: SecretStr | None, name: str, schemes: tuple[str, ...], exa
         raise ConfigError(f"{name} has the scheme {parts.scheme!r}; known are {known}", mend=mend)
     if not (parts.hostname or parts.path.strip("/")):
         raise ConfigError(f"{name} names no host or path", mend=mend)
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    """The secrets in a setting's value, however they are kept there."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, Mapping | BaseModel):
+        for one in dict(value).values():
+            yield from _secrets_in(one)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for one in value:
+            yield from _secrets_in(one)
 
 
 def _as_text(value: object) -> str:

@@ -6,16 +6,24 @@ import os
 import sys
 
 from celery import Celery
+from celery.signals import setup_logging
 from kombu import Exchange, Queue
 
 from orchestrator import places
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings import load_settings
+from orchestrator.telemetry import logs
 from workers import flower
 from workers.config import POLL, SUBMIT, TICKS, configuration
 
 _NAMES_ONLY = {"beat", "flower"}
 """Commands that know tasks by their names: they start in a fraction of the time without them."""
+
+
+@setup_logging.connect
+def _log(**_: object) -> None:
+    """Celery's own records go where ours do."""
+    logs.start(load_settings())
 
 
 def _make() -> Celery:

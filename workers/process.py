@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import socket
 import threading
@@ -68,7 +69,8 @@ class Process:
         return make_desks(self.runtime.settings, self.context, self.owner)
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return self._runner.run(work)
+        # What log records are bound to goes along.
+        return self._runner.run(work, context=contextvars.copy_context())
 
     def sign(self, queues: str) -> None:
         """Tell this machine that the process is at work: `orchestrator health` looks."""

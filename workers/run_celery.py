@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     beat.add_argument("--schedule", required=True)
     options = parser.parse_args(arguments)
     if options.command == "beat":
-        app.Beat(schedule=options.schedule, loglevel="WARNING").run()
+        app.Beat(schedule=options.schedule, loglevel="WARNING", quiet=True).run()
         return 0
     consumer = app.Worker(
         queues=options.queues,
@@ -40,6 +40,7 @@ def main(arguments: list[str]) -> int:
         loglevel="WARNING",
         without_mingle=True,
         without_gossip=True,
+        quiet=True,
     )
     consumer.start()
     return consumer.exitcode or 0

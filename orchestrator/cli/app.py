@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -85,6 +86,8 @@ def _root(
 def invoke(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code. What a person can mend is printed as a sentence."""
     signal.signal(signal.SIGTERM, _interrupt)
+    # A command says what it has to say in its own words; records are for processes that stay.
+    logging.getLogger("orchestrator").addHandler(logging.NullHandler())
     as_json = "--json" in arguments
     try:
         result = typer.main.get_command(app).main(

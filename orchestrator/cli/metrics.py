@@ -44,9 +44,12 @@ def serve(
     """Serve /metrics, /healthz and /readyz until Ctrl-C; one for the whole fleet is enough."""
     from orchestrator.cli.output import emit, on_terminal
     from orchestrator.errors import ConfigError
+    from orchestrator.settings import load_settings
+    from orchestrator.telemetry import logs
     from orchestrator.telemetry.server import make_server
 
     exporter = _exporter()
+    logs.start(load_settings())
     try:
         server = make_server(host, port, exporter.pages())
     except OSError as error:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
+from orchestrator.domain.money import to_usd
 from orchestrator.services import canaries, notifying
 from orchestrator.services.context import Context
 from orchestrator.store import batches, steering
+from orchestrator.telemetry.logs import about
+
+_log = logging.getLogger(__name__)
 
 
 def run_once(context: Context) -> int:
@@ -15,4 +21,7 @@ def run_once(context: Context) -> int:
         ended = batches.finish_ended(tx)
         for batch in ended:
             notifying.announce_finished(tx, context, batch)
+    for batch in ended:
+        spent = to_usd(batch.actual_nanos + batch.assumed_nanos)
+        _log.info("batch finished", extra=about(batch=batch.title, spent_usd=spent))
     return len(ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 
 from orchestrator.domain.account import KEY_VARIABLE
@@ -21,7 +22,9 @@ from orchestrator.services.context import Context
 from orchestrator.services.desk import Desk
 from orchestrator.store import gates
 from orchestrator.store.engine import Tx
+from orchestrator.telemetry.logs import about
 
+_log = logging.getLogger(__name__)
 PROBE_TASK = "gate-probe"
 """No task has this id: any answer but a refusal shows that the key is taken."""
 
@@ -32,23 +35,28 @@ def close(tx: Tx, context: Context, account: str, order: GateOrder) -> None:
     said = f": {order.detail.message}" if order.detail.message else ""
     status = f" ({order.detail.status})" if order.detail.status else ""
     wait = None if order.seconds is None else tx.now + round(order.seconds * 1000)
-    gates.close(
+    message = f"{kind.sentence}{status}{said}"
+    if gates.close(
         tx,
         provider=context.provider,
         account=account,
         model=gates.ANY_MODEL,
         reason=order.reason,
-        message=f"{kind.sentence}{status}{said}",
+        message=message,
         mend=kind.mend_for(one.variable if (one := context.accounts.of(account)) else KEY_VARIABLE),
         until=wait,
         probe_at=tx.now + kind.probe_every if wait is None else None,
-    )
+    ):
+        seconds = None if order.seconds is None else round(order.seconds, 1)
+        told = about(account=account, reason=order.reason, seconds=seconds)
+        _log.warning("gate closed: %s", message, extra=told)
 
 
 def open_all(tx: Tx, context: Context, account: str) -> None:
     """A probe passed: the account sends again."""
     for gate in gates.closed(tx, context.provider, account):
-        gates.open_gate(tx, gate.id)
+        if gates.open_gate(tx, gate.id):
+            _log.info("gate opened", extra=about(account=account, reason=gate.reason))
 
 
 def breaker_order(outcome: SubmitOutcome | NotSent) -> GateOrder:
@@ -99,4 +107,7 @@ def _due(desk: Desk) -> list[int]:
 
 def _open(desk: Desk, due: list[int]) -> int:
     with desk.context.store.write() as tx:
-        return sum(gates.open_gate(tx, gate_id) for gate_id in due)
+        opened = sum(gates.open_gate(tx, gate_id) for gate_id in due)
+    if opened:
+        _log.info("a probe passed", extra=about(account=desk.account, gates=opened))
+    return opened

@@ -7,7 +7,7 @@ neighbours' answers waiting.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ from orchestrator.domain.outcome import (
 from orchestrator.domain.states import TERMINAL, State
 from orchestrator.domain.submission import Decision, GateOrder, after_poll, after_submit, span_of
 from orchestrator.journal import Outcome, OutcomeKind, Record, Terminal
-from orchestrator.services import gatekeeping
+from orchestrator.services import gatekeeping, telling
 from orchestrator.services.desk import Desk
 from orchestrator.store import batches, failures, gates, lives, prices, sketches, steering
 from orchestrator.store.engine import Tx
@@ -77,6 +77,8 @@ class Recorder:
         self._queue: asyncio.Queue[tuple[int, Answer] | None] = asyncio.Queue()
         self._journalled: list[Decided] | None = None
         self.recorded = 0
+        self.states: Counter[str] = Counter()
+        """State -> how many of the answers have brought their submission there."""
         self.stalled = False
         """What was answered cannot be recorded now: nothing more may be sent."""
 
@@ -100,8 +102,10 @@ class Recorder:
             if group:
                 kept = await self._write_out(group)
                 self.recorded += len(kept)
+                self.states.update(str(decision.after.state) for _, decision, _ in kept)
                 orders = [decision.gate for _, decision, _ in kept if decision.gate]
                 await gatekeeping.mirror(self._desk, orders)
+                await telling.tell(self._desk.context, kept)
                 await self._ask_why([pair[:2] for pair in kept])
 
     async def _next_group(self) -> tuple[list[tuple[int, Answer]], bool]:

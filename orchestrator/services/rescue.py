@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from orchestrator.domain import submission
 from orchestrator.services import presence
 from orchestrator.services.context import Context
 from orchestrator.store import claims, lives
+from orchestrator.telemetry.logs import about
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +36,7 @@ def run_once(context: Context) -> Report:
         expired = [(stored, submission.expire_key(stored.life)) for stored in old]
         lives.record(tx, expired, actor=context.actor)
     presence.bury(context.presence, dead)
+    if lost or polls or old:
+        found = about(lapsed=len(lost), polls=len(polls), keys_expired=len(old), dead=len(dead))
+        _log.warning("leases of workers that are gone, or keys grown too old", extra=found)
     return Report(len(lost), len(old))

@@ -19,7 +19,7 @@ from orchestrator.domain.outcome import NotSent, SubmitOutcome
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import key_trusted
 from orchestrator.journal import Intent
-from orchestrator.services import gatekeeping, recording, turns
+from orchestrator.services import gatekeeping, recording, telling, turns
 from orchestrator.services.context import Context
 from orchestrator.services.desk import Desk
 from orchestrator.services.records import batch_record
@@ -28,6 +28,7 @@ from orchestrator.store.batches import Batch
 from orchestrator.store.claims import Candidate, Claimed
 from orchestrator.store.engine import Tx
 from orchestrator.store.lives import Lease
+from orchestrator.telemetry import logs
 
 MARGIN_SECONDS = 2.0
 """What a lease must outlast a request by, for recording it."""
@@ -58,9 +59,11 @@ async def run_chunk(desk: Desk, chunk_id: str, item_ids: Sequence[int], *, probe
     recorder = recording.Recorder(
         desk, held.lease.token, [one.stored for one in held.claims], now=held.now, probe=probe
     )
-    async with recorder.running(), asyncio.TaskGroup() as group:
-        for claimed in held.claims:
-            group.create_task(_buy(desk, held, claimed, recorder))
+    with logs.bound(batch=held.batch.title, chunk=chunk_id):
+        async with recorder.running(), asyncio.TaskGroup() as group:
+            for claimed in held.claims:
+                group.create_task(_buy(desk, held, claimed, recorder))
+        telling.tell_chunk([one.item.position for one in held.claims], recorder.states)
     return recorder.recorded
 
 

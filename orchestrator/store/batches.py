@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +20,8 @@ from orchestrator.store import history
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Row, Tx, insert_ignoring
 from orchestrator.store.history import Entry
+
+_log = logging.getLogger(__name__)
 
 
 class Keyed(Protocol):
@@ -254,6 +257,8 @@ def stop(tx: Tx, batch_id: int, code: Stop, message: str, *, actor: str) -> bool
     ).rowcount
     if changed:
         history.append(tx, actor, [Entry(batch_id, "stopped", detail=message)])
+        told = {"batch": get(tx, batch_id).title, "code": code}
+        _log.warning("batch stopped: %s", message, extra={"about": told})
     return bool(changed)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import secrets
 import signal
@@ -17,7 +18,10 @@ from orchestrator import places
 from orchestrator.settings import Settings, load_settings
 from orchestrator.supervisor import children
 from orchestrator.supervisor.children import Command
+from orchestrator.telemetry import logs
+from orchestrator.telemetry.logs import about
 
+_log = logging.getLogger(__name__)
 RESTART_SECONDS = 0.5
 LONGEST_RESTART_SECONDS = 30.0
 STEADY_SECONDS = 10.0
@@ -87,7 +91,10 @@ class Supervisor:
             steady = time.monotonic() - started > STEADY_SECONDS
             failures = 0 if steady else failures + 1
             gave_up = failures >= GIVE_UP_AFTER
-            self._tell(event="gave_up" if gave_up else "restarted", process=command.name, code=code)
+            event = "gave_up" if gave_up else "restarted"
+            told = about(child=command.name, code=code)
+            _log.warning("a process ended: %s", event, extra=told)
+            self._tell(event=event, process=command.name, code=code)
             if gave_up:
                 return
             wait = min(RESTART_SECONDS * 2**failures, LONGEST_RESTART_SECONDS)
@@ -166,6 +173,7 @@ def _free_port() -> int:
 def main() -> None:
     """Take the lock (waiting for a predecessor that is stopping), then serve."""
     settings = load_settings()
+    logs.start(settings)
     folder = places.runtime_dir(settings.installation)
     lock = os.open(folder / "supervisor.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+_log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 10.0
 """How long a client may take to ask."""
 FRESH_SECONDS = 1.0
@@ -76,6 +79,11 @@ def make_server(host: str, port: int, pages: Mapping[str, Make]) -> ThreadingHTT
 
         daemon_threads = True
         request_queue_size = 32
+
+        def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+            """A client that went away is no news; an error of ours is."""
+            if not isinstance(sys.exc_info()[1], OSError):
+                _log.exception("a page could not be made")
 
     return Server((host, port), Handler)
 
