@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator import places
+from orchestrator.domain import clocks
 from orchestrator.domain.findings import Finding, refuse_bad
 from orchestrator.domain.submission import Policy
 from orchestrator.errors import ConfigError
@@ -106,6 +107,9 @@ def check_servers(settings: Settings, *, database: bool = True) -> list[Finding]
         store = open_store(settings)
         try:
             found += server.check(store)
+            if (skew := server.skew(store)) is not None:
+                clocks.refuse_far(skew)
+                found += refuse_bad([clocks.judge(skew, "this machine")])
             if settings.database_url_setting is not None:
                 schema.check(store)
         finally:

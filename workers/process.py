@@ -12,7 +12,9 @@ import contextvars
 import os
 import socket
 import threading
+import time
 from collections.abc import Collection, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from celery import current_app
@@ -24,6 +26,8 @@ from celery.signals import (
     worker_shutting_down,
 )
 
+from orchestrator import machine
+from orchestrator.domain import clocks
 from orchestrator.errors import OrchestratorError
 from orchestrator.runtime import Desks, Runtime, make_desks, open_runtime
 from orchestrator.services import presence
@@ -31,7 +35,7 @@ from orchestrator.services.context import Context
 from orchestrator.services.desk import Desk
 from orchestrator.store import workers
 from workers.config import SUBMIT
-from workers.verbs import say
+from workers.verbs import beats_heard, say
 
 SIGN_OF_LIFE_SECONDS = 5.0
 _T = TypeVar("_T")
@@ -121,17 +125,32 @@ class SignOfLife(threading.Thread):
             try:
                 process = current()
                 process.sign(self._queues)
-                with process.context.store.write() as tx:
-                    if self.over.is_set():
-                        workers.gone(tx, self._name)
-                        return
-                    workers.seen(tx, self._name, processes=self._processes, submits=self._submits)
+                if self._say(process):
+                    return
             except OrchestratorError as error:
                 # The database is away; dispatch needs it too, so nobody is misled.
                 say("sign of life", error)
                 if self.over.is_set():
                     return
             self.over.wait(SIGN_OF_LIFE_SECONDS)
+
+    def _say(self, process: Process) -> bool:
+        """Write the sign, or take it away at the end; True where that was done."""
+        about = machine.about(process.runtime.settings, self._queues.split(","))
+        store = process.context.store
+        before = time.time_ns()
+        with store.write() as tx:
+            if self.over.is_set():
+                workers.gone(tx, self._name)
+                return True
+            if not store.is_sqlite:
+                skew = clocks.measured(before // 1_000_000, tx.now, time.time_ns() // 1_000_000)
+                about = replace(about, ahead=skew.ahead, doubt=skew.doubt)
+            workers.seen(
+                tx, self._name, processes=self._processes, submits=self._submits, about=about
+            )
+            workers.heard(tx, beats_heard(2 * SIGN_OF_LIFE_SECONDS))
+        return False
 
 
 _sign: SignOfLife | None = None

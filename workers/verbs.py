@@ -17,6 +17,8 @@ _FRESH_SHARE = 0.4
 logger = logging.getLogger("workers")
 _said: dict[str, float] = {}
 _ran: dict[str, float] = {}
+_heard: dict[str, float] = {}
+"""Process and host of each beat whose tick came, and when."""
 
 
 def say(about: str, error: OrchestratorError) -> None:
@@ -26,6 +28,14 @@ def say(about: str, error: OrchestratorError) -> None:
     if now - _said.get(key, -SAID_AGAIN_SECONDS) >= SAID_AGAIN_SECONDS:
         _said[key] = now
         logger.warning("%s: %s. %s", about, error.message, error.mend)
+
+
+def beats_heard(within: float) -> set[str]:
+    """The beats whose ticks this process has got in the last seconds."""
+    since = time.monotonic() - within
+    for name in [name for name, at in _heard.items() if at < since]:
+        del _heard[name]
+    return set(_heard)
 
 
 class Verb(Task):
@@ -50,6 +60,8 @@ class Tick(Verb):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         now = time.monotonic()
+        if self.request.origin:
+            _heard[self.request.origin] = now
         last = _ran.get(self.name)
         if last is not None and now - last < _FRESH_SHARE * TICK_SECONDS[self.name]:
             return None

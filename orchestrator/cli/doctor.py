@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.options import Json
 
 if TYPE_CHECKING:
+    from orchestrator.domain.findings import Finding
     from orchestrator.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: orchestrator doctor --json")(doctor)
+    app.command(epilog="Example: orchestrator doctor --fleet --json")(doctor)
 
 
-def doctor(json: Json = False) -> int:
+def doctor(
+    fleet: Annotated[
+        bool,
+        typer.Option("--fleet", help="Look at servers, workers and beats of a whole fleet too."),
+    ] = False,
+    json: Json = False,
+) -> int:
     """Show what is configured, what can be reached, and what to mend."""
+    from orchestrator.cli import fleet as whole
     from orchestrator.cli.output import print_json
+    from orchestrator.domain.findings import Level
     from orchestrator.settings import load_settings
 
     settings = load_settings()
@@ -34,24 +43,27 @@ def doctor(json: Json = False) -> int:
         ("provider", _provider),
     ]
     findings = [_find(name, check, settings) for name, check in checks]
+    if fleet:
+        findings += whole.findings(settings)
     if json:
-        print_json(findings)
+        print_json([finding.as_json() for finding in findings])
     else:
+        marks = {Level.OK: "ok  ", Level.WARNING: "warn", Level.BAD: "BAD "}
         for finding in findings:
-            mark = "ok " if finding["ok"] else "BAD"
-            print(f"{mark} {finding['check']:15} {finding['found']}")
-            if finding["mend"]:
-                print(f"    {'':15} {finding['mend']}")
-    return 0 if all(finding["ok"] for finding in findings) else 3
+            print(f"{marks[finding.level]} {finding.check:15} {finding.found}")
+            if finding.mend:
+                print(f"     {'':15} {finding.mend}")
+    return 3 if any(finding.level is Level.BAD for finding in findings) else 0
 
 
-def _find(name: str, check: Callable[[Settings], str], settings: Settings) -> dict[str, object]:
+def _find(name: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
+    from orchestrator.domain.findings import bad, ok
     from orchestrator.errors import OrchestratorError
 
     try:
-        return {"check": name, "ok": True, "found": check(settings), "mend": None}
+        return ok(name, check(settings))
     except OrchestratorError as error:
-        return {"check": name, "ok": False, "found": error.message, "mend": error.mend}
+        return bad(name, error.message, error.mend, code=error.code)
 
 
 def _data_dir(settings: Settings) -> str:
@@ -101,9 +113,9 @@ def _broker(settings: Settings) -> str:
 
     if settings.embedded_broker:
         return f"embedded ({children.broker_binary()}), started by `run` and `up`"
-    from orchestrator.cli import starting
+    from orchestrator.runtime import check_servers
 
-    starting.check_broker(settings)
+    check_servers(settings, database=False)
     return safe_url(settings.broker_url)
 
 

@@ -109,9 +109,9 @@ def _database(settings: Settings) -> str:
 
 
 def _broker(settings: Settings) -> str:
-    from orchestrator.cli import starting
+    from orchestrator.runtime import check_servers
 
     if settings.embedded_broker:
         return "embedded, started by `run` and `up`"
-    starting.check_broker(settings)
+    check_servers(settings, database=False)
     return "answers"

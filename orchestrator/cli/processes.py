@@ -282,7 +282,7 @@ def up(
     runtime.settings.require_any_account()
     if runtime.new_data_dir:
         say(f"made {runtime.settings.data_dir}: batches submitted from here live there")
-    starting.check_broker(runtime.settings)
+    starting.check_own_servers(runtime.settings)
     starting.say_what_else_is_sent(runtime)
     starting.look_at_gates(runtime.context)
     with connect(runtime.settings, flower=flower) as session:

@@ -44,13 +44,13 @@ def check_reachable(settings: Settings) -> None:
 
     Raises ConfigError where the broker will not do.
     """
-    check_broker(settings)
+    check_own_servers(settings)
     asyncio.run(_ask_provider(settings, ProviderClient.reach))
 
 
-def check_broker(settings: Settings) -> None:
-    """Say what is worth a warning. Raises ServiceError and ConfigError."""
-    for finding in check_servers(settings, database=False):
+def check_own_servers(settings: Settings) -> None:
+    """Say what is worth a warning of database and broker. Raises ServiceError and ConfigError."""
+    for finding in check_servers(settings):
         say(f"note: {finding.found}. {finding.mend}")
 
 

@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.domain import clocks
+from orchestrator.domain.clocks import Skew
 from orchestrator.domain.deadline import passed
 from orchestrator.domain.identity import body_from_json
 from orchestrator.domain.in_flight import NO_LIMIT
@@ -78,9 +80,15 @@ def hand_back(context: Context, chunk_id: str, item_ids: Sequence[int]) -> int:
 def claim_chunk(
     desk: Desk, chunk_id: str, item_ids: Sequence[int], *, probe: bool
 ) -> ClaimedChunk | None:
-    """Commit the intents: submissions, leases and holds, in one transaction."""
+    """Commit the intents: submissions, leases and holds, in one transaction.
+
+    Raises ConfigError where this machine's clock is too far from the database's; the rows are
+    dispatched again when their reservation ends, perhaps to another machine.
+    """
     context = desk.context
     with context.store.write() as tx:
+        if not context.store.is_sqlite:
+            clocks.refuse_far(Skew(round(desk.wall() * 1000) - tx.now))
         claims.started(tx, chunk_id)
         found = claims.candidates(tx, item_ids)
         if not found:

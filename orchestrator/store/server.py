@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from sqlalchemy import text
 
-from orchestrator.domain import database_server
+from orchestrator.domain import clocks, database_server
+from orchestrator.domain.clocks import Skew
 from orchestrator.domain.database_server import DatabaseServer
 from orchestrator.domain.findings import Finding, refuse_bad
 from orchestrator.store.engine import Store, Tx
@@ -64,3 +67,14 @@ def check(store: Store, *, creates: bool = False) -> list[Finding]:
     with store.read() as tx:
         said = about(tx)
     return refuse_bad(database_server.fit_to_work(said, creates=creates)) if said else []
+
+
+def skew(store: Store) -> Skew | None:
+    """How far this machine's clock is from the database's; None where they are the same."""
+    if store.is_sqlite:
+        return None
+    with store.read():
+        """A connection is there now: what follows is one round trip."""
+    before = time.time_ns()
+    with store.read() as tx:
+        return clocks.measured(before // 1_000_000, tx.now, time.time_ns() // 1_000_000)

@@ -25,7 +25,7 @@ from sqlmodel import Field, SQLModel
 
 from orchestrator.domain.account import DEFAULT
 
-SCHEMA = "0012"
+SCHEMA = "0013"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -438,6 +438,17 @@ class Worker(SQLModel, table=True):
     processes: int = Field()
     submits: bool = Field()
     seen_at: int = _big()
+    about: str | None = _text(null=True)
+    """What it says of itself and its machine, as JSON; nothing of an older release."""
+
+
+class Beat(SQLModel, table=True):
+    """A beat whose ticks a worker has heard."""
+
+    __tablename__ = "beats"
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    seen_at: int = _big()
 
 
 class Journal(SQLModel, table=True):
@@ -554,6 +565,7 @@ sketches = _table(SketchRow)
 history = _table(History)
 chunks = _table(Chunk)
 workers = _table(Worker)
+beats = _table(Beat)
 journals = _table(Journal)
 outbox = _table(Outbox)
 spec_files = _table(SpecFile)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from orchestrator.domain.fleet import About, Member, about_from
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Tx
 
@@ -13,10 +16,14 @@ ALIVE_MS = 20_000
 FORGET_MS = 86_400_000
 
 
-def seen(tx: Tx, name: str, *, processes: int, submits: bool) -> None:
+def seen(tx: Tx, name: str, *, processes: int, submits: bool, about: About | None = None) -> None:
     dialect = postgresql if tx.locks_rows else sqlite
     statement = dialect.insert(t.workers).values(
-        name=name, processes=processes, submits=submits, seen_at=tx.now
+        name=name,
+        processes=processes,
+        submits=submits,
+        seen_at=tx.now,
+        about=about.to_json() if about else None,
     )
     new = statement.excluded
     tx.conn.execute(
@@ -26,6 +33,7 @@ def seen(tx: Tx, name: str, *, processes: int, submits: bool) -> None:
                 "processes": new.processes,
                 "submits": new.submits,
                 "seen_at": new.seen_at,
+                "about": new.about,
             },
         )
     )
@@ -45,5 +53,35 @@ def submitting_processes(tx: Tx) -> int:
 
 def alive(tx: Tx) -> list[str]:
     c = t.workers.c
+    query = select(c.name).where(c.seen_at > tx.now - ALIVE_MS).order_by(c.name)
+    return list(tx.conn.execute(query).scalars())
+
+
+def members(tx: Tx) -> list[Member]:
+    """The living, with what they say of themselves."""
+    c = t.workers.c
+    query = select(c.name, c.processes, c.submits, c.about).where(c.seen_at > tx.now - ALIVE_MS)
+    return [
+        Member(name, processes, bool(submits), about_from(about))
+        for name, processes, submits, about in tx.conn.execute(query.order_by(c.name))
+    ]
+
+
+def heard(tx: Tx, beats: Collection[str]) -> None:
+    """Ticks of these beats have come just now."""
+    dialect = postgresql if tx.locks_rows else sqlite
+    for name in sorted(beats):
+        statement = dialect.insert(t.beats).values(name=name, seen_at=tx.now)
+        tx.conn.execute(
+            statement.on_conflict_do_update(
+                index_elements=["name"], set_={"seen_at": statement.excluded.seen_at}
+            )
+        )
+    tx.conn.execute(delete(t.beats).where(t.beats.c.seen_at < tx.now - FORGET_MS))
+
+
+def beats(tx: Tx) -> list[str]:
+    """Those that ticks came from lately."""
+    c = t.beats.c
     query = select(c.name).where(c.seen_at > tx.now - ALIVE_MS).order_by(c.name)
     return list(tx.conn.execute(query).scalars())
