@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -52,7 +53,7 @@ class RowChecker:
         self._decimal_comma = decimal_comma
         self._unwritable = unwritable
         self._position = -1
-        self._line_of_id: dict[str, int] = {}
+        self._ids = _Ids()
         self._occurrences: dict[str, int] = {}
         self._fields: dict[str, Mapping[str, InputField]] = {}
 
@@ -117,13 +118,12 @@ class RowChecker:
         except CellError as error:
             problems.append(self._problem(draft, "id", text, error.message, error.mend))
             return None
-        first = self._line_of_id.get(text)
+        first = self._ids.seen(text, draft.line)
         if first is not None:
             message = f"is the id of two rows, in lines {first} and {draft.line}"
             mend = "Give each row an id of its own."
             problems.append(self._problem(draft, "id", text, message, mend))
             return None
-        self._line_of_id[text] = draft.line
         return text
 
     def _model(self, draft: Draft, problems: list[Problem]) -> VideoModel | None:
@@ -230,6 +230,27 @@ class RowChecker:
         short = None if value is None else shown(value)
         file = place.file or self._file
         return Problem(file, place.line, place.column, name, short, message, mend)
+
+
+class _Ids:
+    """Ids and the lines they stand in; a line takes four bytes until somebody asks for it."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, None] = {}
+        self._lines = array("I")
+        self._line_of: dict[str, int] | None = None
+
+    def seen(self, row_id: str, line: int) -> int | None:
+        """The line where an id stood first; None where that is here."""
+        if row_id not in self._ids:
+            self._ids[row_id] = None
+            self._lines.append(line)
+            if self._line_of is not None:
+                self._line_of[row_id] = line
+            return None
+        if self._line_of is None:
+            self._line_of = dict(zip(self._ids, self._lines, strict=True))
+        return self._line_of[row_id]
 
 
 def _refuse_blank(values: dict[str, Json]) -> None:

@@ -355,3 +355,13 @@ def test_an_edit_changes_exactly_one_key(
     edited[at] = ("edited " + "x" * 20, rows[at][1])
     before, after = set(_keys(read(_write(rows)))), set(_keys(read(_write(edited))))
     assert len(before - after) == len(after - before) == 1
+
+
+def test_each_row_with_an_id_that_was_there_names_the_first(read: Reader) -> None:
+    found = read("id,prompt\n" + "".join(f"{row_id},p\n" for row_id in "abacca"))
+    said = [(problem.line, problem.message) for problem in found.problems]
+    assert said == [
+        (4, "is the id of two rows, in lines 2 and 4"),
+        (6, "is the id of two rows, in lines 5 and 6"),
+        (7, "is the id of two rows, in lines 2 and 7"),
+    ]
