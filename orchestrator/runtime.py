@@ -154,7 +154,6 @@ def make_context(settings: Settings, store: Store) -> Context:
 
 def make_desks(settings: Settings, context: Context, owner: str) -> Desks:
     """What a worker process sends with, for each account; the caller closes client and journal."""
-    import asyncio
 
     from orchestrator.journal import JournalWriter
     from orchestrator.services.desk import Desk
@@ -178,7 +177,6 @@ def make_desks(settings: Settings, context: Context, owner: str) -> Desks:
             wall=time.time,
             monotonic=time.monotonic,
             jitter=random.SystemRandom().random,
-            turn=asyncio.Lock(),
             plans=plans,
         )
         for account in settings.accounts

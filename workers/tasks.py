@@ -31,11 +31,13 @@ def submit_chunk(chunk_id: str, item_ids: list[int], probe: bool, account: str) 
     desk = process.desk(account)
     if desk is None:
         return submission.hand_back(process.context, chunk_id, item_ids)
-    # Before sending: the next chunk's message travels while this one's requests do.
-    dispatch.run_once(process.context, publish_submit)
-    sent = process.run(submission.run_chunk(desk, chunk_id, item_ids, probe=probe))
-    dispatch.run_once(process.context, publish_submit)
-    return sent
+
+    def dispatch_next() -> None:
+        dispatch.run_once(process.context, publish_submit)
+
+    return process.run(
+        submission.run_chunk(desk, chunk_id, item_ids, probe=probe, meanwhile=dispatch_next)
+    )
 
 
 @app.task(base=Verb, name="workers.poll_chunk", send_events=False)

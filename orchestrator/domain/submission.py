@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import assert_never
+from typing import Any, assert_never
 
 from orchestrator.domain import cadence, retry
 from orchestrator.domain.cadence import Plan
@@ -203,7 +203,7 @@ def after_submit(  # noqa: PLR0911 one return for each kind of outcome
 
     `others_passed`: the account bought something else since this submission last met a gate.
     """
-    before = replace(before, lapses=0)
+    before = replace(before, lapses=0) if before.lapses else before
     match outcome:
         case Accepted(task):
             accepted = replace(
@@ -282,32 +282,31 @@ def after_poll(
 
 def observe(before: Submission, task: Task, *, now: int, policy: Policy, jitter: float) -> Decision:
     """Record what the provider says of a task, wherever it said it."""
-    seen = _with_costs(
-        replace(
-            before,
-            raw_status=task.raw_status,
-            request_id=task.request_id or before.request_id,
-            missing_since=None,
-            needs_person=None,
-        ),
-        task,
-    )
-    if task.cost_problem:
-        return _unreadable(before, seen, task, now)
     event = _event_of(before.state, task)
     state = advance(before.state, event) if event else None
-    moved = replace(seen, state=state or seen.state)
+    unreadable = task.cost_problem is not None
+    seen = replace(
+        before,
+        state=before.state if state is None or unreadable else state,
+        raw_status=task.raw_status,
+        request_id=task.request_id or before.request_id,
+        missing_since=None,
+        needs_person=None,
+        **_costs(task),
+    )
+    if unreadable:
+        return _unreadable(before, seen, task, now)
     applied = event if state else None
-    if moved.state in TERMINAL:
+    if seen.state in TERMINAL:
         return Decision(
-            _settle(moved, task, now),
+            _settle(seen, task, now),
             applied,
             f"{task.raw_status}",
             videos=task.videos,
             price=task.cost_estimate,
         )
     return Decision(
-        _await(moved, now=now, policy=policy, jitter=jitter),
+        _await(seen, now=now, policy=policy, jitter=jitter),
         applied,
         task.raw_status,
         videos=task.videos,
@@ -343,16 +342,13 @@ def _event_of(state: State, task: Task) -> Event | None:
             assert_never(task.status)
 
 
-def _with_costs(before: Submission, task: Task) -> Submission:
-    after = before
-    if (estimate := task.cost_estimate) is not None:
-        after = replace(
-            after,
-            estimate_nanos=estimate.nanos,
-            estimate_text=estimate.text,
-            hold_nanos=estimate.nanos,
-        )
-    return after
+def _costs(task: Task) -> dict[str, Any]:
+    """What the provider's estimate changes: the hold becomes it."""
+    estimate = task.cost_estimate
+    if estimate is None:
+        return {}
+    known = {"estimate_nanos": estimate.nanos, "estimate_text": estimate.text}
+    return known | {"hold_nanos": estimate.nanos}
 
 
 def _settle(before: Submission, task: Task, now: int) -> Submission:

@@ -10,13 +10,17 @@ class RecordError(ValueError):
     """A line that is no record of this format; the message says why."""
 
 
+# Made once: json.dumps would make one for each line.
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
 def compact(value: object) -> str:
     """JSON in ASCII without spaces: one line, whatever the texts in it hold.
 
     Raises RecordError for a number that JSON cannot hold.
     """
     try:
-        return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+        return _ENCODER.encode(value)
     except ValueError as error:
         raise RecordError(str(error)) from None
 

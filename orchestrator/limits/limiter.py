@@ -24,9 +24,10 @@ _LONGEST = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Send one request now. `at` is the limiter's own time stamp, for `slow`."""
+    """Send so many requests now. `at` is the limiter's own time stamp, for `slow`."""
 
     at: int = field(default=0, compare=False)
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +78,18 @@ class RateLimiter:
         self._slow = redis.register_script(_script("pace.lua", "slow.lua"))
         self._close = redis.register_script(_script("close.lua"))
 
-    async def acquire(self, *, buys: bool = True) -> Granted | Wait | Closed:
-        """Leave for one request, in one atomic call.
+    async def acquire(self, *, buys: bool = True, most: int = 1) -> Granted | Wait | Closed:
+        """Leave for one request, or for up to `most` that are ready to be sent, in one atomic call.
 
-        One that buys nothing passes a held gate: what was paid for is asked about all the same.
+        Those that buy nothing pass a held gate: what was paid for is asked about all the same.
         """
         keys = [self._gate, self._rate, self._paces[buys]]
         arguments: list[str | int] = [self._interval, self._burst, _kind(buys=buys), self._now()]
+        arguments.append(most)
         answer = await _asked(self._acquire(keys=keys, args=arguments))
         match answer:
-            case [b"granted" | "granted", int(at)]:
-                return Granted(at)
+            case [b"granted" | "granted", int(at), int(count)]:
+                return Granted(at, count)
             case [b"wait" | "wait", int(micros)]:
                 return Wait(micros / 1_000_000)
             case [b"closed" | "closed", int(millis), bytes() | str() as gate]:

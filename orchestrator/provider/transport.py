@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from functools import lru_cache
+from typing import cast
 from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
 
@@ -55,31 +57,72 @@ def told_truthfully(error: Exception) -> httpx.TransportError | None:
 class _Stream(httpx.AsyncByteStream):
     """An answer's body; its failures are told truthfully as well."""
 
-    def __init__(self, inner: httpx.AsyncByteStream) -> None:
-        self._inner = inner
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._inner:
+            async for chunk in self._response.content.iter_any():
                 yield chunk
-        except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise (told_truthfully(error) or error) from error
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        self._response.release()
+
+
+def _content(request: httpx.Request) -> bytes | AsyncIterator[bytes] | None:
+    """A body that is at hand whole, else one that comes in pieces."""
+    try:
+        return request.content or None
+    except httpx.RequestNotRead:
+        return aiter(cast("httpx.AsyncByteStream", request.stream))
+
+
+@lru_cache(maxsize=4)
+def _timeout(**seconds: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(
+        sock_connect=seconds["connect"], sock_read=seconds["read"], connect=seconds["pool"]
+    )
 
 
 class TruthfulTransport(AiohttpTransport):
-    """Pooled connections to one host; created in the event loop that first uses it."""
+    """Pooled connections to one host; created in the event loop that first uses it.
+
+    Sends as the library does, without what only other callers need: it is passed by every row.
+    """
+
+    def get_client(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            ssl=self.ssl_context, limit=self.limits.max_connections or 0
+        )
+        return aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if not isinstance(self.client, aiohttp.ClientSession):
+            self.client = self.get_client()
+        proxy = self.proxy
         try:
-            response = await super().handle_async_request(request)
-        except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
+            response = await self.client.request(
+                request.method,
+                str(request.url),
+                headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
+                data=_content(request),
+                allow_redirects=False,
+                timeout=_timeout(**request.extensions["timeout"]),
+                proxy=None if proxy is None else str(proxy.url),
+                proxy_headers=None if proxy is None else proxy.headers,
+            )
+        except (aiohttp.ClientError, OSError) as error:
             raise (told_truthfully(error) or error) from error
-        if isinstance(response.stream, httpx.AsyncByteStream):
-            response.stream = _Stream(response.stream)
-        return response
+        return httpx.Response(
+            response.status,
+            headers=response.raw_headers,
+            stream=_Stream(response),
+            request=request,
+        )
 
 
 def open_transport(base_url: httpx.URL, max_connections: int) -> TruthfulTransport:

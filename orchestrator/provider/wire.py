@@ -36,12 +36,16 @@ def _number(text: str) -> Decimal | str:
         return text
 
 
+# Made once: json.loads would make one for each answer.
+_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=Decimal)
+
+
 def parse_object(body: bytes) -> dict[str, object]:
     """The JSON object in `body`, numbers with a point as Decimal. Raises UnreadableError."""
     if not body.strip():
         raise UnreadableError("the answer is empty")
     try:
-        value = json.loads(body, parse_float=_number, parse_constant=Decimal)
+        value = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         raise UnreadableError("the answer is not JSON") from None
     if not isinstance(value, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,6 +10,7 @@ from orchestrator.journal import JournalWriter
 from orchestrator.limits import RateLimiter
 from orchestrator.provider import ProviderClient
 from orchestrator.services.context import Context
+from orchestrator.services.line import Line
 from orchestrator.services.plans import Plans
 
 
@@ -33,9 +33,9 @@ class Desk:
     wall: Callable[[], float]
     monotonic: Callable[[], float]
     jitter: Callable[[], float]
-    turn: asyncio.Lock
-    """Held while waiting at the limiter: one waits for all, or they would all wake together."""
-    ask_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turn: Line = field(default_factory=Line)
+    """Where purchases wait at the limiter: one asks for all, or they would all wake together."""
+    ask_turn: Line = field(default_factory=Line)
     """The same for what buys nothing: polls never queue behind slowed submits."""
     breaker: Breaker = field(default_factory=Breaker)
     plans: Plans = field(default_factory=Plans)

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from orchestrator.domain.batch import Stop
-from orchestrator.domain.cadence import Plan
 from orchestrator.domain.money import to_usd_or_none
 from orchestrator.domain.outcome import (
     Accepted,
@@ -26,7 +25,14 @@ from orchestrator.domain.outcome import (
     SubmitOutcome,
 )
 from orchestrator.domain.states import TERMINAL, State
-from orchestrator.domain.submission import Decision, GateOrder, after_poll, after_submit, span_of
+from orchestrator.domain.submission import (
+    Decision,
+    GateOrder,
+    Policy,
+    after_poll,
+    after_submit,
+    span_of,
+)
 from orchestrator.journal import Outcome, OutcomeKind, Record, Terminal
 from orchestrator.services import gatekeeping, telling
 from orchestrator.services.desk import Desk
@@ -34,7 +40,7 @@ from orchestrator.store import batches, failures, gates, lives, prices, sketches
 from orchestrator.store.engine import Tx
 from orchestrator.store.lives import Stored
 
-MOMENT_SECONDS = 0.1
+MOMENT_SECONDS = 0.3
 RETRY_SECONDS = 0.5
 """Between two tries to commit while the database is away."""
 _BAD_ENDS = frozenset({State.FAILED, State.CANCELLED})
@@ -159,13 +165,19 @@ class Recorder:
         desk = self._desk
         now = self._now + round((desk.monotonic() - self._started) * 1000)
         passed = self._last_accepted(group)
-        plans = desk.plans.current(desk.context, desk.monotonic())
+        policies = self._policies()
         decided = [
-            (stored, self._decide(stored, answer, now, passed, plans), answer)
+            (stored, self._decide(stored, answer, now, passed, policies), answer)
             for stored, answer in ((self._held[key], answer) for key, answer in group)
         ]
         desk.journal.append([record for entry in decided for record in _records(now, *entry)])
         return decided
+
+    def _policies(self) -> Mapping[str, Policy]:
+        """Price class -> the policy with its plan, where it has one."""
+        desk = self._desk
+        plans = desk.plans.current(desk.context, desk.monotonic())
+        return {name: replace(desk.context.policy, plan=plan) for name, plan in plans.items()}
 
     def _last_accepted(self, group: Sequence[tuple[int, Answer]]) -> int | None:
         """When the account last bought something; only a row that meets a gate again asks."""
@@ -184,9 +196,9 @@ class Recorder:
         answer: Answer,
         now: int,
         passed: int | None,
-        plans: Mapping[str, Plan],
+        policies: Mapping[str, Policy],
     ) -> Decision:
-        policy = replace(self._desk.context.policy, plan=plans.get(stored.price_class))
+        policy = policies.get(stored.price_class, self._desk.context.policy)
         jitter = self._desk.jitter()
         match answer:
             case Polled(outcome):

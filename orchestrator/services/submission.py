@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.domain import clocks
@@ -50,12 +50,39 @@ class ClaimedChunk:
     monotonic: float
 
 
-async def run_chunk(desk: Desk, chunk_id: str, item_ids: Sequence[int], *, probe: bool) -> int:
-    """Send what is still claimable of a chunk; returns how many answers were recorded."""
-    held = await asyncio.to_thread(claim_chunk, desk, chunk_id, item_ids, probe=probe)
+async def run_chunk(
+    desk: Desk,
+    chunk_id: str,
+    item_ids: Sequence[int],
+    *,
+    probe: bool,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> int:
+    """Send what is still claimable of a chunk; returns how many answers were recorded.
+
+    `meanwhile` is done while the requests are on their way; what it raises is raised at the end.
+    """
+    held = await asyncio.to_thread(_take_on, desk, chunk_id, item_ids, probe=probe)
+    beside = asyncio.create_task(asyncio.to_thread(meanwhile))
+    try:
+        return await _send_all(desk, chunk_id, held, probe=probe) if held is not None else 0
+    finally:
+        await beside
+
+
+def _take_on(
+    desk: Desk, chunk_id: str, item_ids: Sequence[int], *, probe: bool
+) -> ClaimedChunk | None:
+    """Claim, and have the intents on the disk; None where nothing is left to be sent."""
+    held = claim_chunk(desk, chunk_id, item_ids, probe=probe)
     if held is None or not held.claims:
-        return 0
-    await asyncio.to_thread(_journal_intents, desk, held)
+        return None
+    _journal_intents(desk, held)
+    return held
+
+
+async def _send_all(desk: Desk, chunk_id: str, held: ClaimedChunk, *, probe: bool) -> int:
+    """Each claim's request, and its answer on record."""
     if probe:
         await desk.limiter.open()
     recorder = recording.Recorder(

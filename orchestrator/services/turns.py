@@ -16,6 +16,7 @@ from orchestrator.domain.outcome import (
 from orchestrator.errors import ServiceError
 from orchestrator.limits import Closed, Granted, Wait
 from orchestrator.services.desk import Desk
+from orchestrator.services.line import Line
 
 
 async def take(desk: Desk, patience: Callable[[], float], *, buys: bool) -> Granted | str:
@@ -23,22 +24,36 @@ async def take(desk: Desk, patience: Callable[[], float], *, buys: bool) -> Gran
 
     `patience` says how many seconds the caller may still wait; `buys` whether it may cost money.
     """
-    async with desk.turn if buys else desk.ask_turn:
-        while True:
-            try:
-                answer = await desk.limiter.acquire(buys=buys)
-            except ServiceError as error:
-                # Without the limiter nobody knows the rate: stop rather than guess.
-                return error.message
-            match answer:
-                case Granted():
-                    return answer
-                case Closed(_, reason):
-                    return f"the gate is closed: {reason}"
-                case Wait(seconds):
-                    if seconds > patience():
-                        return "no turn at the rate limiter in time"
-                    await asyncio.sleep(seconds)
+    line = desk.turn if buys else desk.ask_turn
+    line.waiting += 1
+    try:
+        async with line.lock:
+            return await _first(desk, line, patience, buys=buys)
+    finally:
+        line.waiting -= 1
+
+
+async def _first(
+    desk: Desk, line: Line, patience: Callable[[], float], *, buys: bool
+) -> Granted | str:
+    """Ask for everybody who is ready to send: a chunk's requests cost one question, not fifty."""
+    while True:
+        if (turn := line.take_one(desk.monotonic())) is not None:
+            return turn
+        try:
+            answer = await desk.limiter.acquire(buys=buys, most=line.waiting)
+        except ServiceError as error:
+            # Without the limiter nobody knows the rate: stop rather than guess.
+            return error.message
+        match answer:
+            case Granted():
+                line.put(answer, desk.monotonic())
+            case Closed(_, reason):
+                return f"the gate is closed: {reason}"
+            case Wait(seconds):
+                if seconds > patience():
+                    return "no turn at the rate limiter in time"
+                await asyncio.sleep(seconds)
 
 
 async def heed(

@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sqlalchemy import Select, exists, func, literal_column, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Select,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    select,
+    text,
+    update,
+)
 
 from orchestrator.domain import canary
 from orchestrator.domain.account import DEFAULT
@@ -115,6 +125,17 @@ _PUBLISHED = t.batches.c.published_at.is_not(None)
 _FIELDS = [t.batches.c[name] for name in Batch.__dataclass_fields__]
 
 
+# Asked for each chunk: made once, since making them takes longer than asking.
+_THIS = t.batches.c.id == bindparam("b_id")
+_GET = select(*_FIELDS).where(_THIS)
+_LOCK = _GET.with_for_update()
+_MONEY = ("held", "estimated", "actual", "assumed")
+_ADD_MONEY = update(t.batches).where(_THIS)
+_ADD_MONEY = _ADD_MONEY.values(
+    {f"{name}_nanos": t.batches.c[f"{name}_nanos"] + bindparam(name) for name in _MONEY}
+)
+
+
 def _batch(row: Row) -> Batch:
     values = dict(row._mapping)  # noqa: SLF001 SQLAlchemy's public name for it
     values["columns"] = tuple(json.loads(values["columns"]))
@@ -140,13 +161,12 @@ def latest(tx: Tx, name: str) -> Batch | None:
 
 
 def get(tx: Tx, batch_id: int) -> Batch:
-    return _batch(tx.conn.execute(select(*_FIELDS).where(t.batches.c.id == batch_id)).one())
+    return _batch(tx.conn.execute(_GET, {"b_id": batch_id}).one())
 
 
 def lock(tx: Tx, batch_id: int) -> Batch:
     """The batch, with its row locked until the transaction ends."""
-    query = select(*_FIELDS).where(t.batches.c.id == batch_id)
-    return _batch(tx.conn.execute(query.with_for_update() if tx.locks_rows else query).one())
+    return _batch(tx.conn.execute(_LOCK if tx.locks_rows else _GET, {"b_id": batch_id}).one())
 
 
 def all_batches(tx: Tx) -> list[Batch]:
@@ -328,17 +348,23 @@ def add_money(
     """Add what a group of submissions changed; all may be negative."""
     if not (held or estimated or actual or assumed):
         return
-    c = t.batches.c
-    tx.conn.execute(
-        update(t.batches)
-        .where(c.id == batch_id)
-        .values(
-            held_nanos=c.held_nanos + held,
-            estimated_nanos=c.estimated_nanos + estimated,
-            actual_nanos=c.actual_nanos + actual,
-            assumed_nanos=c.assumed_nanos + assumed,
-        )
+    change = {"held": held, "estimated": estimated, "actual": actual, "assumed": assumed}
+    tx.conn.execute(_ADD_MONEY, {"b_id": batch_id, **change})
+
+
+_B = t.batches.c
+_HOLD, _NUMBER = bindparam("nanos", type_=BigInteger), bindparam("number", type_=BigInteger)
+_COMMITTED = _B.actual_nanos + _B.assumed_nanos + _B.held_nanos
+_TAKE_HOLD = (
+    update(t.batches)
+    .where(
+        _THIS,
+        _B.wanted == Wanted.OPEN,
+        _B.budget_nanos.is_(None) | (_B.budget_nanos >= _COMMITTED + _HOLD) | (_HOLD == 0),
+        _B.row_limit.is_(None) | (_B.sent_rows + _NUMBER <= _B.row_limit) | (_NUMBER == 0),
     )
+    .values(held_nanos=_B.held_nanos + _HOLD, sent_rows=_B.sent_rows + _NUMBER)
+)
 
 
 def take_hold(tx: Tx, batch_id: int, nanos: int, *, rows: int) -> bool:
@@ -346,19 +372,8 @@ def take_hold(tx: Tx, batch_id: int, nanos: int, *, rows: int) -> bool:
 
     Nor the limit: `rows` of the claim are sent for the first time.
     """
-    c = t.batches.c
-    spent = c.actual_nanos + c.assumed_nanos + c.held_nanos
-    taken = tx.conn.execute(
-        update(t.batches)
-        .where(
-            c.id == batch_id,
-            c.wanted == Wanted.OPEN,
-            c.budget_nanos.is_(None) | (spent + nanos <= c.budget_nanos) | (nanos == 0),
-            c.row_limit.is_(None) | (c.sent_rows + rows <= c.row_limit) | (rows == 0),
-        )
-        .values(held_nanos=c.held_nanos + nanos, sent_rows=c.sent_rows + rows)
-    ).rowcount
-    return bool(taken)
+    values = {"b_id": batch_id, "nanos": nanos, "number": rows}
+    return bool(tx.conn.execute(_TAKE_HOLD, values).rowcount)
 
 
 def finish_ended(tx: Tx) -> list[Batch]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import delete, func, insert, literal_column, or_, select, update
@@ -306,12 +306,9 @@ def claim_items(
     if affordable and not batches.take_hold(tx, batch.id, total, rows=firsts):
         affordable = []
     chosen = [((item, found), found.life.hold_nanos) for item, found in again] + affordable
-    claimed = [
-        _claim_one(tx, item, found, hold, keys[item.item_id], lease, account)
-        for (item, found), hold in chosen
-    ]
+    claimed = _lease_all(tx, chosen, keys, lease, account)
     taken = {one.item.item_id for one in claimed}
-    lives.mark_items(tx, list(taken), State.SUBMITTING)
+    lives.speak_for_items(tx, [one.stored for one in claimed])
     release(tx, [item.item_id for item in wanted if item.item_id not in taken])
     entries = [
         Entry(batch.id, "claim", one.item.item_id, one.stored.id, one.stored.life.state)
@@ -341,36 +338,38 @@ def _within_limits(
     return [pair for pair in fresh if pair[0].item_id not in barred]
 
 
-def _claim_one(
+def _lease_all(
     tx: Tx,
-    item: Candidate,
-    found: Stored | None,
-    hold: int,
-    key: str,
+    chosen: Sequence[tuple[tuple[Candidate, Stored | None], int]],
+    keys: Mapping[int, str],
     lease: Lease,
     account: str,
-) -> Claimed:
-    before = found.life if found else Submission(State.PENDING)
-    life = claim(before, now=tx.now, hold_nanos=hold)
-    if found is None:
-        new = Stored(
-            id=0,
+) -> list[Claimed]:
+    """The submissions of what was chosen, each with its hold, under the lease; new ones made."""
+    again: list[Claimed] = []
+    fresh: list[tuple[Candidate, Stored]] = []
+    for (item, found), hold in chosen:
+        before = found.life if found else Submission(State.PENDING)
+        leased = Stored(
+            id=found.id if found else 0,
             batch_id=item.batch_id,
             item_id=item.item_id,
             generation=item.generation,
-            idempotency_key=key,
+            idempotency_key=found.idempotency_key if found else keys[item.item_id],
             account=account,
             price_class=item.price_class,
             lease_token=lease.token,
             lease_until=lease.until,
-            life=life,
+            life=claim(before, now=tx.now, hold_nanos=hold),
         )
-        return Claimed(item, lives.create(tx, new, owner=lease.owner))
-    again = replace(
-        found, account=account, lease_token=lease.token, lease_until=lease.until, life=life
-    )
-    lives.lease(tx, again, owner=lease.owner)
-    return Claimed(item, again)
+        if found is None:
+            fresh.append((item, leased))
+        else:
+            again.append(Claimed(item, leased))
+            lives.lease(tx, leased, owner=lease.owner)
+    made = lives.create_leased(tx, [stored for _, stored in fresh], lease)
+    new = [Claimed(item, stored) for (item, _), stored in zip(fresh, made, strict=True)]
+    return again + new
 
 
 def with_expired_keys(tx: Tx, policy: Policy) -> list[Stored]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -188,6 +189,63 @@ def insert_missing(
         "AS given (value) ON CONFLICT DO NOTHING",
         (json.dumps(ordered, ensure_ascii=False),),
     )
+
+
+def update_many(
+    tx: Tx,
+    table: Table,
+    put: Sequence[str],
+    match: Sequence[str],
+    rows: Sequence[tuple[object, ...]],
+    *,
+    where: str | None = None,
+) -> None:
+    """UPDATE of many rows, each with its own values: those of `put`, then those of `match`.
+
+    A row is changed where all of `match` are as given, null being equal to null, and `where` holds.
+    Values are not adapted.
+    """
+    if not rows:
+        return
+    if not tx.locks_rows:
+        statement = _update_each(table, tuple(put), tuple(match), where)
+        tx.conn.exec_driver_sql(statement, list(rows))
+        return
+    statement = _update_all(table, tuple(put), tuple(match), where)
+    columns = tuple(list(column) for column in zip(*rows, strict=True))
+    tx.conn.exec_driver_sql(statement, columns)
+
+
+@cache
+def _update_each(
+    table: Table, put: tuple[str, ...], match: tuple[str, ...], where: str | None
+) -> str:
+    """For one row of values, to be executed for each."""
+    values = ", ".join(f"{name} = ?" for name in put)
+    fence = [f"{name} IS ?" if table.c[name].nullable else f"{name} = ?" for name in match]
+    return f"UPDATE {table.name} SET {values} WHERE {' AND '.join([*fence, *_also(where)])}"
+
+
+@cache
+def _update_all(
+    table: Table, put: tuple[str, ...], match: tuple[str, ...], where: str | None
+) -> str:
+    """For columns of values, as arrays: one statement, however many rows."""
+    values = ", ".join(f"{name} = new.put_{name}" for name in put)
+    same = {True: "IS NOT DISTINCT FROM", False: "="}
+    fence = [f"old.{name} {same[bool(table.c[name].nullable)]} new.match_{name}" for name in match]
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    types = [table.c[name].type.compile(dialect) for name in (*put, *match)]
+    arrays = ", ".join(f"CAST(%s AS {kind}[])" for kind in types)
+    names = ", ".join([f"put_{name}" for name in put] + [f"match_{name}" for name in match])
+    return (
+        f"UPDATE {table.name} AS old SET {values} FROM unnest({arrays}) AS new({names}) "
+        f"WHERE {' AND '.join([*fence, *_also(where)])}"
+    )
+
+
+def _also(where: str | None) -> list[str]:
+    return [] if where is None else [where]
 
 
 def make_room(tx: Tx) -> None:

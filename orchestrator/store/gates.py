@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 
 from orchestrator.domain.outcome import GateReason
 from orchestrator.store import tables as t
@@ -34,19 +34,26 @@ _G = t.gates.c
 _FIELDS = [_G[name] for name in Gate.__dataclass_fields__]
 
 
+# Asked for each chunk: made once, since making them takes longer than asking.
+_OURS = (_G.provider == bindparam("of"), _G.account == bindparam("by"), _G.opened_at.is_(None))
+_CLOSED = select(*_FIELDS).where(*_OURS, or_(_G.until.is_(None), _G.until > bindparam("now")))
+_OPEN_ENDED = update(t.gates).where(*_OURS, _G.until <= bindparam("now"))
+_OPEN_ENDED = _OPEN_ENDED.values(opened_at=bindparam("now"))
+_A = t.accounts.c
+_NOTE_ACCEPTED = update(t.accounts).where(
+    _A.provider == bindparam("of"), _A.account == bindparam("by")
+)
+_NOTE_ACCEPTED = _NOTE_ACCEPTED.values(accepted_at=bindparam("now"))
+
+
 def _gate(row: Row) -> Gate:
     return Gate(**(dict(row._mapping) | {"reason": GateReason(row.reason)}))  # noqa: SLF001
 
 
 def closed(tx: Tx, provider: str, account: str) -> list[Gate]:
     """The account's gates that are closed now."""
-    query = select(*_FIELDS).where(
-        _G.provider == provider,
-        _G.account == account,
-        _G.opened_at.is_(None),
-        or_(_G.until.is_(None), _G.until > tx.now),
-    )
-    return [_gate(row) for row in tx.conn.execute(query)]
+    found = tx.conn.execute(_CLOSED, {"of": provider, "by": account, "now": tx.now})
+    return [_gate(row) for row in found]
 
 
 def close(
@@ -119,27 +126,14 @@ def probe_now(tx: Tx, provider: str, account: str) -> None:
 
 def note_accepted(tx: Tx, provider: str, account: str) -> None:
     """The account bought something; its timed gates have proved over."""
-    c = t.accounts.c
-    if not tx.conn.execute(
-        update(t.accounts)
-        .where(c.provider == provider, c.account == account)
-        .values(accepted_at=tx.now)
-    ).rowcount:
+    values = {"of": provider, "by": account, "now": tx.now}
+    if not tx.conn.execute(_NOTE_ACCEPTED, values).rowcount:
         tx.conn.execute(
             insert_ignoring(tx, t.accounts).values(
                 provider=provider, account=account, accepted_at=tx.now
             )
         )
-    tx.conn.execute(
-        update(t.gates)
-        .where(
-            _G.provider == provider,
-            _G.account == account,
-            _G.opened_at.is_(None),
-            _G.until <= tx.now,
-        )
-        .values(opened_at=tx.now)
-    )
+    tx.conn.execute(_OPEN_ENDED, values)
 
 
 def last_accepted(tx: Tx, provider: str, account: str) -> int | None:

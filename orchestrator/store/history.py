@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-
-from sqlalchemy import insert
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from operator import attrgetter
 
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx
+from orchestrator.store.engine import Tx, insert_many
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,17 @@ class Entry:
     detail: str | None = None
 
 
+_FIELDS = [field.name for field in fields(Entry)]
+_COLUMNS = ["at", "actor", *_FIELDS]
+_values = attrgetter(*_FIELDS)
+
+
+def _values_of(entry: Entry) -> tuple[object, ...]:
+    """The entry's columns; plain text for its words, which no driver has to know."""
+    return tuple(str(v) if isinstance(v, StrEnum) else v for v in _values(entry))
+
+
 def append(tx: Tx, actor: str, entries: Sequence[Entry]) -> None:
     if entries:
-        rows = [asdict(entry) | {"at": tx.now, "actor": actor} for entry in entries]
-        tx.conn.execute(insert(t.history), rows)
+        rows = ((tx.now, actor, *_values_of(entry)) for entry in entries)
+        insert_many(tx, t.history, _COLUMNS, rows)

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
+from operator import attrgetter
 
-from sqlalchemy import Select, bindparam, func, insert, literal_column, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Select,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import IN_FLIGHT, State
@@ -14,11 +25,16 @@ from orchestrator.domain.submission import Decision, NeedsPerson, Submission
 from orchestrator.store import batches, history
 from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
-from orchestrator.store.engine import Row, Tx, insert_ignoring
+from orchestrator.store.engine import Row, Tx, insert_ignoring, insert_many, update_many
 from orchestrator.store.history import Entry
 
-_LIFE = [field.name for field in fields(Submission)]
+_LIFE = tuple(field.name for field in fields(Submission))
 _S = t.submissions.c
+_IDENTITY_NAMES = (
+    *("batch_id", "item_id", "generation"),
+    *("idempotency_key", "account", "price_class"),
+)
+_LEASE = ("lease_token", "lease_until", "lease_owner")
 _COLUMNS = [
     _S.id,
     _S.batch_id,
@@ -31,6 +47,16 @@ _COLUMNS = [
     _S.lease_until,
     *(_S[name] for name in _LIFE),
 ]
+
+
+# Asked for each chunk: made once, since making them takes longer than asking.
+_IDS: BindParameter[list[object]] = bindparam("ids", expanding=True)
+_LEASED_NOW = _S.lease_token == bindparam("token")
+_OF_ITEMS = select(*_COLUMNS).where(_S.item_id.in_(_IDS))
+_OF_ITEMS_LOCKED = _OF_ITEMS.with_for_update()
+_STILL_LEASED = select(_S.id).where(_LEASED_NOW, _S.id.in_(_IDS)).order_by(_S.id)
+_STILL_LEASED_LOCKED = _STILL_LEASED.with_for_update()
+_MADE = select(_S.item_id, _S.generation, _S.id).where(_LEASED_NOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +84,15 @@ class Stored:
     life: Submission
 
 
+_identity_of = attrgetter(*_IDENTITY_NAMES)
+_life_values = attrgetter(*_LIFE)
+
+
+def _life_of(life: Submission) -> tuple[object, ...]:
+    """A life's columns; plain text for its words, which no driver has to know."""
+    return tuple(str(v) if isinstance(v, StrEnum) else v for v in _life_values(life))
+
+
 def _stored(row: Row) -> Stored:
     values = dict(row._mapping)  # noqa: SLF001 SQLAlchemy's public name for it
     life = {name: values.pop(name) for name in _LIFE}
@@ -74,7 +109,8 @@ def _read(tx: Tx, query: Select[Row], *, lock: bool) -> list[Stored]:
 
 def of_items(tx: Tx, item_ids: Sequence[int]) -> dict[tuple[int, int], Stored]:
     """(item id, generation) -> submission, locked."""
-    found = _read(tx, select(*_COLUMNS).where(_S.item_id.in_(item_ids)), lock=True)
+    query = _OF_ITEMS_LOCKED if tx.locks_rows else _OF_ITEMS
+    found = [_stored(row) for row in tx.conn.execute(query, {"ids": list(item_ids)})]
     return {(stored.item_id, stored.generation): stored for stored in found}
 
 
@@ -85,21 +121,28 @@ def under_lease(tx: Tx, token: str) -> list[Stored]:
 
 def still_leased(tx: Tx, token: str, ids: Iterable[int]) -> set[int]:
     """Which of these still carry the token, locked; the others lost the race."""
-    query = select(_S.id).where(_S.lease_token == token, _S.id.in_(list(ids))).order_by(_S.id)
-    return set(tx.conn.execute(query.with_for_update() if tx.locks_rows else query).scalars())
+    query = _STILL_LEASED_LOCKED if tx.locks_rows else _STILL_LEASED
+    return set(tx.conn.execute(query, {"token": token, "ids": list(ids)}).scalars())
 
 
-def create(tx: Tx, new: Stored, *, owner: str | None, speaks: bool = True) -> Stored:
-    """A new submission of an item; unless told otherwise it speaks for the item from now on."""
-    values = asdict(new)
-    life = values.pop("life")
-    del values["id"]
-    statement = insert(t.submissions).values(**values, **life, lease_owner=owner)
+def create(tx: Tx, new: Stored) -> Stored:
+    """A new submission of an item, without a lease; who speaks for the item stays as it is."""
+    values = {name: getattr(new, name) for name in _IDENTITY_NAMES}
+    statement = insert(t.submissions).values(**values, **asdict(new.life))
     made = int(tx.conn.execute(statement.returning(_S.id)).scalar_one())
-    if speaks:
-        items = update(t.items).where(t.items.c.id == new.item_id)
-        tx.conn.execute(items.values(submission_id=made))
     return replace(new, id=made)
+
+
+def create_leased(tx: Tx, fresh: Sequence[Stored], lease: Lease) -> list[Stored]:
+    """New submissions under one lease, in few statements; in the order given."""
+    if not fresh:
+        return []
+    shared = (lease.token, lease.until, lease.owner)
+    rows = ((*_identity_of(new), *shared, *_life_of(new.life)) for new in fresh)
+    insert_many(tx, t.submissions, (*_IDENTITY_NAMES, *_LEASE, *_LIFE), rows)
+    found = tx.conn.execute(_MADE, {"token": lease.token})
+    made = {(item_id, generation): id_ for item_id, generation, id_ in found}
+    return [replace(new, id=made[new.item_id, new.generation]) for new in fresh]
 
 
 def lease(tx: Tx, again: Stored, *, owner: str) -> None:
@@ -124,41 +167,19 @@ def mark_items(tx: Tx, item_ids: Sequence[int], state: State) -> None:
         )
 
 
-_WRITE_LIFE = (
-    update(t.submissions)
-    .where(
-        _S.id == bindparam("b_id"),
-        _S.state == bindparam("b_state"),
-        _S.lease_token.is_not_distinct_from(bindparam("b_token")),
+def speak_for_items(tx: Tx, claimed: Sequence[Stored]) -> None:
+    """Items that are about to be sent, and the submissions that speak for them from now on."""
+    update_many(
+        tx,
+        t.items,
+        ("state", "submission_id", "updated_at"),
+        ("id",),
+        [(str(State.SUBMITTING), one.id, tx.now, one.item_id) for one in claimed],
     )
-    .values(
-        lease_token=None,
-        lease_until=None,
-        lease_owner=None,
-        **{name: bindparam(f"v_{name}") for name in _LIFE},
-    )
-)
-# The first success of any generation is the item's result; no other outcome speaks for the item
-# but its current generation's.
-_WRITE_ITEM = (
-    update(t.items)
-    .where(
-        t.items.c.id == bindparam("b_item"),
-        t.items.c.state != State.SUCCEEDED,
-        or_(
-            t.items.c.generation == bindparam("b_generation"),
-            bindparam("v_state") == State.SUCCEEDED,
-        ),
-    )
-    .values(
-        submission_id=bindparam("v_submission"),
-        state=bindparam("v_state"),
-        due_at=bindparam("v_due_at"),
-        error_code=bindparam("v_error_code"),
-        error_message=bindparam("v_error_message"),
-        updated_at=bindparam("v_updated_at"),
-    )
-)
+
+
+_SPOKEN = ("submission_id", "state", "due_at", "error_code", "error_message", "updated_at")
+_NO_SUCCESS = f"state <> '{State.SUCCEEDED}'"
 
 
 def record(tx: Tx, decided: Sequence[tuple[Stored, Decision]], *, actor: str) -> None:
@@ -169,17 +190,13 @@ def record(tx: Tx, decided: Sequence[tuple[Stored, Decision]], *, actor: str) ->
     """
     if not decided:
         return
-    tx.conn.execute(
-        _WRITE_LIFE,
-        [_life_values(stored, decision) for stored, decision in decided],
-    )
+    _write(tx, decided)
     moved = [
         (stored, decision)
         for stored, decision in decided
         if decision.event or decision.after.needs_person != stored.life.needs_person
     ]
-    if moved:
-        tx.conn.execute(_WRITE_ITEM, [_item_values(tx, *pair) for pair in moved])
+    _speak(tx, moved)
     _add_outputs(tx, decided)
     # In one order everywhere, so that two recorders never wait for each other.
     for batch_id, change in sorted(_money(decided).items()):
@@ -201,26 +218,41 @@ def record(tx: Tx, decided: Sequence[tuple[Stored, Decision]], *, actor: str) ->
     )
 
 
-def _life_values(stored: Stored, decision: Decision) -> dict[str, object]:
-    """What to write, and the state and token that must still be there for it."""
-    values = {f"v_{name}": value for name, value in asdict(decision.after).items()}
-    fence = {"b_id": stored.id, "b_state": stored.life.state, "b_token": stored.lease_token}
-    return values | fence
+def _fence(stored: Stored) -> tuple[object, ...]:
+    """What must still be there for a write."""
+    return stored.id, str(stored.life.state), stored.lease_token
 
 
-def _item_values(tx: Tx, stored: Stored, decision: Decision) -> dict[str, object]:
+def _write(tx: Tx, decided: Sequence[tuple[Stored, Decision]]) -> None:
+    """The lives, each where its state and token are still as they were read; leases end."""
+    rows = [
+        (*(None,) * len(_LEASE), *_life_of(decision.after), *_fence(stored))
+        for stored, decision in decided
+    ]
+    fence = ("id", "state", "lease_token")
+    update_many(tx, t.submissions, (*_LEASE, *_LIFE), fence, rows)
+
+
+def _speak(tx: Tx, moved: Sequence[tuple[Stored, Decision]]) -> None:
+    """What the items become by it.
+
+    The first success of any generation is the item's result; no other outcome speaks for the item
+    but its current generation's.
+    """
+    won = [pair for pair in moved if pair[1].after.state is State.SUCCEEDED]
+    rows = [_item_values(tx, *pair) for pair in won]
+    update_many(tx, t.items, _SPOKEN, ("id",), rows, where=_NO_SUCCESS)
+    others = [pair for pair in moved if pair[1].after.state is not State.SUCCEEDED]
+    rows = [(*_item_values(tx, *pair), pair[0].generation) for pair in others]
+    update_many(tx, t.items, _SPOKEN, ("id", "generation"), rows, where=_NO_SUCCESS)
+
+
+def _item_values(tx: Tx, stored: Stored, decision: Decision) -> tuple[object, ...]:
+    """The item's columns as in `_SPOKEN`, and its id."""
     after = decision.after
-    waits = after.needs_person is not None
-    return {
-        "b_item": stored.item_id,
-        "b_generation": stored.generation,
-        "v_submission": stored.id,
-        "v_state": after.state,
-        "v_due_at": after.due_at if not waits else _NEVER,
-        "v_error_code": after.error_code,
-        "v_error_message": after.error_message,
-        "v_updated_at": tx.now,
-    }
+    due_at = after.due_at if after.needs_person is None else _NEVER
+    words = (str(after.state), due_at, after.error_code, after.error_message, tx.now)
+    return stored.id, *words, stored.item_id
 
 
 _NEVER = 1 << 52

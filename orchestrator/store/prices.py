@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Table, Text, cast, literal, null, select, union_all
+from sqlalchemy import Table, Text, bindparam, cast, literal, null, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.domain.money import Cost
@@ -27,6 +27,18 @@ class Price:
     listed: int | None = None
 
 
+_P, _F = t.prices.c, t.listed_prices.c
+_BOOK = union_all(
+    select(_F.price_class, _F.nanos, _F.listed_at, _F.source, literal(0).label("rank")).where(
+        _F.provider == bindparam("of")
+    ),
+    select(_P.price_class, _P.nanos, _P.learned_at, cast(null(), Text), literal(1)).where(
+        _P.provider == bindparam("of")
+    ),
+).order_by("rank")
+"""Made once: it is asked for each chunk."""
+
+
 def known(tx: Tx, provider: str) -> dict[str, int]:
     """Price class -> nano-dollars."""
     return {name: price.nanos for name, price in book(tx, provider).items()}
@@ -34,12 +46,8 @@ def known(tx: Tx, provider: str) -> dict[str, int]:
 
 def book(tx: Tx, provider: str) -> dict[str, Price]:
     """Price class -> price, with where it is from."""
-    p, f = t.prices.c, t.listed_prices.c
-    from_file = select(f.price_class, f.nanos, f.listed_at, f.source, literal(0).label("rank"))
-    learned = select(p.price_class, p.nanos, p.learned_at, cast(null(), Text), literal(1))
-    both = union_all(from_file.where(f.provider == provider), learned.where(p.provider == provider))
     found: dict[str, Price] = {}
-    for name, nanos, at, source, rank in tx.conn.execute(both.order_by("rank")):
+    for name, nanos, at, source, rank in tx.conn.execute(_BOOK, {"of": provider}):
         listed = found[name].nanos if rank and name in found else None
         found[name] = Price(nanos, at, source, listed)
     return found

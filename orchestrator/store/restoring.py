@@ -103,7 +103,7 @@ def put_back(tx: Tx, batch_id: int, item_id: int, told: Told, life: Submission) 
         lease_until=None,
         life=life,
     )
-    made = lives.create(tx, new, owner=None, speaks=False)
+    made = lives.create(tx, new)
     c = t.items.c
     tx.conn.execute(
         update(t.items)

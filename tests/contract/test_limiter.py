@@ -56,6 +56,38 @@ def test_a_burst_is_granted_and_the_next_one_is_told_the_exact_wait(server: Valk
     _run(server, scenario)
 
 
+def test_many_at_once_get_what_they_would_get_one_by_one(server: Valkey) -> None:
+    async def scenario(redis: Redis) -> None:
+        now = 1_800_000_000_000_000
+        together = RateLimiter(redis, account="abc", rate=10, burst=7, clock=lambda: now)
+        single = RateLimiter(redis, account="def", rate=10, burst=7, clock=lambda: now)
+        assert await together.acquire(most=3) == Granted(count=3)
+        assert await together.acquire(most=50) == Granted(count=4)
+        assert [await single.acquire() for _ in range(7)] == [Granted()] * 7
+        assert await together.acquire(most=50) == await single.acquire() == Wait(0.1)
+
+    _run(server, scenario)
+
+
+def test_many_at_once_keep_to_the_pace_after_a_refusal(server: Valkey) -> None:
+    async def scenario(redis: Redis) -> None:
+        now = 1_800_000_000_000_000
+        together = RateLimiter(redis, account="abc", rate=100, burst=100, clock=lambda: now)
+        single = RateLimiter(redis, account="def", rate=100, burst=100, clock=lambda: now)
+        for limiter in (together, single):
+            await limiter.slow(Granted(now - 1))
+        now += 1_000_000
+        one_by_one = 0
+        while isinstance(await single.acquire(), Granted):
+            one_by_one += 1
+        granted = await together.acquire(most=100)
+        assert granted == Granted(count=one_by_one)
+        assert 1 < one_by_one < 100
+        assert isinstance(await together.acquire(most=1), Wait)
+
+    _run(server, scenario)
+
+
 def test_the_told_wait_is_enough_and_not_less(server: Valkey) -> None:
     async def scenario(redis: Redis) -> None:
         limiter = RateLimiter(redis, account="abc", rate=0.001, burst=1)

@@ -331,7 +331,7 @@ def test_a_stale_token_writes_nothing(store: Store, clock: Clock) -> None:
         )
         statement_only = [(held[0].stored, late)]
         before = tx.conn.execute(select(t.submissions.c.state)).scalar_one()
-        tx.conn.execute(lives._WRITE_LIFE, [lives._life_values(*statement_only[0])])
+        lives._write(tx, statement_only)
         assert tx.conn.execute(select(t.submissions.c.state)).scalar_one() == before
     assert answer(store, again, Accepted(task(TaskStatus.QUEUED)), "t2") == 1
 

@@ -243,7 +243,6 @@ class ServedShop:
             wall=self.wall,
             monotonic=self.monotonic,
             jitter=lambda: 0.5,
-            turn=asyncio.Lock(),
             breaker=self.breaker,
         )
 

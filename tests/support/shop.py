@@ -132,7 +132,6 @@ class Shop:
             wall=lambda: self.clock() + self.ahead,
             monotonic=time.monotonic,
             jitter=lambda: 0.5,
-            turn=asyncio.Lock(),
             breaker=self.breaker,
         )
         try:
