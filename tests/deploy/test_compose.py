@@ -44,8 +44,6 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 @pytest.mark.timeout(400)
 def test_the_services_run_a_batch_and_end_when_told(fleet: Fleet) -> None:
     fleet.up(*FLEET)
-    for name in FLEET:
-        until(lambda name=name: fleet.healthy(name))
     specs = fleet.mounts("cli")["/work"]
     specs.mkdir(parents=True)
     with (specs / "launch.csv").open("w", newline="") as file:
@@ -60,6 +58,8 @@ def test_the_services_run_a_batch_and_end_when_told(fleet: Fleet) -> None:
     journal = fleet.mounts("worker-submit")["/var/lib/orchestrator/journal"]
     assert len(list(journal.glob("*.journal"))) >= 2, "every process its own file, in one folder"
     assert "launch@default" in flower_through_the_proxy(fleet)
+    for name in FLEET:
+        until(lambda name=name: fleet.healthy(name))
     codes = {name: fleet.stop(name) for name in [*FLEET, "valkey", "postgres"]}
     assert set(codes.values()) == {0}, codes
 

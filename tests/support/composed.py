@@ -31,7 +31,7 @@ COMPOSE = ROOT / "deploy" / "compose"
 BIN = Path(sys.executable).parent
 _STOP_SIGNALS = {"postgres": signal.SIGINT}
 """What the images say; every other's is SIGTERM."""
-_READY_SECONDS = 60
+_READY_SECONDS = 120
 
 
 def composed(*options: str) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class Fleet(AbstractContextManager["Fleet"]):
         while not self.healthy(name):
             assert self.running[name].poll() is None, self.log(name)
             assert time.monotonic() < end, f"{name} does not become healthy: {self.log(name)}"
-            time.sleep(0.1)
+            time.sleep(0.3)
 
     def healthy(self, name: str) -> bool:
         """What the service's own health check says."""
@@ -178,7 +178,7 @@ class Fleet(AbstractContextManager["Fleet"]):
         except redis.RedisError:
             return False
 
-    def run(self, name: str, *arguments: str, timeout: float = 120) -> str:
+    def run(self, name: str, *arguments: str, timeout: float = 300) -> str:
         """`docker compose run NAME ARGUMENTS`; its output."""
         argv = self.argv(name, *arguments)
         process = self.popen(name, argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
