@@ -29,6 +29,8 @@ CHUNK_SECONDS = 20.0
 """A chunk should not take longer than this at the limiter."""
 CHUNK_SECONDS_OF_SEVERAL = 5.0
 """The same where other accounts wait for the process meanwhile."""
+BEGUN_LATELY_MS = 20_000
+"""A row that was claimed before waits for no turn any more."""
 SECONDS_AHEAD = 3.0
 """Of several accounts one is given no further chunk while this much of its rate is at work."""
 
@@ -89,7 +91,8 @@ def _way(tx: Tx, context: Context, account: Account, probing: list[Gate]) -> _Wa
     if most is not None:
         size = min(size, most)
     if several and account.requests_per_second is not None:
-        ahead = max(0, _ahead(account) - claims.at_work(tx, account.id))
+        begun = tx.now + context.timing.lease - BEGUN_LATELY_MS
+        ahead = max(0, _ahead(account) - claims.at_work(tx, account.id, leased_beyond=begun))
     room = limit.room(claims.in_flight(tx, account.id)) if limit else PLENTY
     return _Way(account, room, 1 if probing else size, ahead, probing)
 

@@ -205,11 +205,19 @@ def in_flight(tx: Tx, account: str) -> Counter[str]:
     return found
 
 
-def at_work(tx: Tx, account: str) -> int:
-    """The account's rows that a worker is sending, or is about to."""
+def at_work(tx: Tx, account: str, *, leased_beyond: int) -> int:
+    """The account's rows that a worker is sending, or is about to.
+
+    A lease that ends by `leased_beyond` was taken so long ago that its row waits for an answer, or
+    its worker is gone: neither needs a process.
+    """
     s, c = t.submissions.c, t.chunks.c
     sending: ColumnElement[bool] = literal_column(f"submissions.{t.LEASED}")
-    claimed = select(func.count()).select_from(t.submissions).where(sending, s.account == account)
+    claimed = (
+        select(func.count())
+        .select_from(t.submissions)
+        .where(sending, s.lease_until > leased_beyond, s.account == account)
+    )
     ahead = select(func.coalesce(func.sum(c.rows), 0)).where(c.account == account)
     return sum(int(tx.conn.execute(query).scalar_one()) for query in (claimed, ahead))
 

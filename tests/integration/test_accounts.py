@@ -20,7 +20,7 @@ from orchestrator.services.context import Timing
 from orchestrator.store import batches, claims, workers
 from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
-from orchestrator.store.claims import Chunk, Next
+from orchestrator.store.claims import Chunk
 from tests.support.shop import Shop, accept
 from tests.support.valkey import short_directory, valkey_server
 
@@ -137,24 +137,40 @@ def test_limits_in_flight_are_each_accounts_own(shop: Shop) -> None:
     assert shop.counts(theirs) == {State.QUEUED: 3, State.PENDING: 6}
 
 
-def test_a_model_has_a_limit_of_its_own(shop: Shop) -> None:
-    configure(shop, replace(DEFAULT, in_flight=InFlight(None, {"kling-v2-6": 2})))
-    batch = shop.submit(5)
-    other = shop.submit(4, name="other")
+def of_another_model(shop: Shop, batch: Batch, *row_keys: str) -> None:
+    """As far as the database is concerned: this release knows one model only."""
+    c = t.items.c
+    rows = t.items.update().where(c.batch_id == batch.id, c.row_key.in_(row_keys))
     with shop.store.write() as tx:
-        # A model of another slug, as far as the database is concerned.
-        c = t.items.c
-        values = {"model": "other", "price_class": "other/std"}
-        tx.conn.execute(t.items.update().where(c.batch_id == other.id).values(values))
-    sizes = {chunk.batch_id: len(chunk.item_ids) for chunk in tick(shop)}
-    assert sizes == {batch.id: 2, other.id: 4}
-    assert shop.buy([item.item_id for item in items(shop, batch)]) == 2
+        tx.conn.execute(rows.values(model="other", price_class="other/std"))
 
 
-def items(shop: Shop, batch: Batch) -> list[Next]:
+def keys_of(shop: Shop, chunk: Chunk) -> list[str]:
+    query = t.items.select().where(t.items.c.id.in_(chunk.item_ids)).order_by(t.items.c.position)
+    with shop.store.read() as tx:
+        return [row.row_key for row in tx.conn.execute(query)]
+
+
+def test_rows_of_a_full_model_are_passed_over(shop: Shop) -> None:
+    configure(shop, replace(DEFAULT, in_flight=InFlight(None, {"kling-v2-6": 2})))
+    batch = shop.submit(9)
+    of_another_model(shop, batch, "r4")
+    (chunk,) = tick(shop)
+    assert keys_of(shop, chunk) == ["r0", "r1", "r4"]
+    every = [*chunk.item_ids, *items(shop, batch)]
+    assert shop.buy(sorted(set(every))) == 3, "the claim counts for itself"
+    # More of the full model are before it than a chunk takes.
+    of_another_model(shop, batch, "r8")
+    due(shop)
+    shop.context = replace(shop.context, timing=Timing(request=2_000, chunk_size=3))
+    (chunk,) = tick(shop)
+    assert keys_of(shop, chunk) == ["r8"]
+
+
+def items(shop: Shop, batch: Batch) -> list[int]:
     with shop.store.write() as tx:
         tx.conn.execute(t.items.update().values(due_at=0))
-        return claims.next_items(tx, batch.id, 100)
+        return [one.item_id for one in claims.next_items(tx, batch.id, 100)]
 
 
 def test_what_is_unknown_is_asked_again_although_nothing_more_may_be_in_flight(shop: Shop) -> None:
@@ -268,6 +284,24 @@ def test_a_slow_account_does_not_take_every_process(shop: Shop) -> None:
             tx.conn.execute(t.chunks.delete().where(t.chunks.c.account == "tea"))
     assert shop.counts(slow) == {State.PENDING: 100}
     assert shop.counts(fast)[State.QUEUED] >= 60
+
+
+def test_a_dead_workers_rows_do_not_hold_their_account_back(shop: Shop) -> None:
+    configure(shop, replace(DEFAULT, requests_per_second=1), TEAM)
+    shop.submit(20)
+    (chunk,) = tick(shop)
+    shop.buy(list(chunk.item_ids))
+    lease = shop.context.timing.lease
+
+    def leased_for(seconds: int) -> list[Chunk]:
+        with shop.store.write() as tx:
+            until = tx.now + lease - seconds * 1000
+            tx.conn.execute(t.submissions.update().values(state="submitting", lease_until=until))
+            tx.conn.execute(t.chunks.delete())
+        return tick(shop)
+
+    assert leased_for(2) == []
+    assert len(leased_for(60)) == 1
 
 
 def test_alone_an_account_fills_every_process(shop: Shop) -> None:
