@@ -261,12 +261,16 @@ def test_rows_without_a_key_wait_and_say_which_is_missing(shop: Shop) -> None:
 
 def test_what_was_sent_with_a_key_that_is_gone_waits_for_it(shop: Shop) -> None:
     batch = shop.submit(1)
+    shop.answer = lose
     (chunk,) = tick(shop)
     deliver(shop, chunk)
+    due(shop)
     configure(shop, replace(DEFAULT, id="new"), TEAM)
     assert look(shop, batch).waiting == {status.OTHER_KEY: 1}
+    assert tick(shop) == []
     configure(shop, replace(DEFAULT, id="new"), Account("old", "acc"))
     assert look(shop, batch).waiting == {}
+    assert [one.account for one in tick(shop)] == ["acc"]
 
 
 def test_a_slow_account_does_not_take_every_process(shop: Shop) -> None:

@@ -140,3 +140,4 @@ def test_no_key_is_shown_by_the_settings(load: Load) -> None:
     settings = load(MINDVIDEO_API_KEY="hidden-a", MINDVIDEO_API_KEY_TEAM="hidden-b")
     shown = f"{settings!r} {settings} {settings.accounts!r}"
     assert "hidden" not in shown
+    assert {"hidden-a", "hidden-b"} <= set(settings.secrets()), "log records are rid of them"
