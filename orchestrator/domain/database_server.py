@@ -31,7 +31,7 @@ class DatabaseServer:
     """Where new tables go; None where the search path leads nowhere."""
     may_create: bool
     missing_rights: tuple[str, ...]
-    """Tables that exist and that the role may not read and write."""
+    """Tables and sequences that exist and that the role may not read and write."""
     encoding: str
     synchronous_commit: str
     fsync: bool

@@ -31,7 +31,7 @@ class About:
     provider: str = ""
     journal: str = ""
     journal_id: str = ""
-    """Of the directory itself, wherever it is mounted."""
+    """Of the directory itself, wherever it is mounted; empty where it cannot be written."""
     journal_kind: str = ""
     journal_lasting: str = Lasting.UNKNOWN
     journal_free: int | None = None
@@ -175,7 +175,13 @@ def judge_journal(about: About) -> Iterator[Finding]:
     """Whether one machine's journal outlives it."""
     where = f"{about.journal} of {about.host} ({about.journal_kind or 'unknown file system'})"
     mend = "Set ORCHESTRATOR_JOURNAL_DIR to a disk or volume that outlives the machine's processes."
-    if about.journal_lasting == Lasting.EPHEMERAL:
+    if not about.journal_id:
+        yield bad(
+            "journals",
+            f"the journal {where} cannot be written, so nothing is sent from there",
+            "Give the workers' user write permission there, or mend the disk.",
+        )
+    elif about.journal_lasting == Lasting.EPHEMERAL:
         yield bad(
             "journals",
             f"the journal {where} is gone with its container or at a restart: what was bought "

@@ -36,11 +36,13 @@ SELECT current_setting('server_version_num')::int AS version,
 _STANDBYS = text("SELECT sync_state FROM pg_stat_replication")
 _DENIED = text("""
 SELECT c.relname::text FROM pg_class c
- WHERE c.relnamespace = to_regnamespace(current_schema()) AND c.relkind = 'r'
-   AND c.relname = ANY(:names)
-   AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
-        AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))
- ORDER BY c.relname
+ WHERE c.relnamespace = to_regnamespace(current_schema())
+   AND (c.relkind = 'r' AND c.relname = ANY(:names)
+        AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+             AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))
+     OR c.relkind = 'S' AND c.relname = ANY(:sequences)
+        AND NOT has_sequence_privilege(c.oid, 'USAGE'))
+ ORDER BY c.relkind DESC, c.relname
 """)
 
 
@@ -50,7 +52,8 @@ def about(tx: Tx) -> DatabaseServer | None:
         return None
     said = dict(tx.conn.execute(_ABOUT).mappings().one())
     names = [table.name for table in METADATA.sorted_tables]
-    denied = tuple(tx.conn.execute(_DENIED, {"names": names}).scalars())
+    named = {"names": names, "sequences": [f"{name}_id_seq" for name in names]}
+    denied = tuple(tx.conn.execute(_DENIED, named).scalars())
     return DatabaseServer(**said, missing_rights=denied, standbys=_standbys(tx))
 
 

@@ -148,7 +148,7 @@ def test_postgresql_turns_read_only_is_full_and_restarts_under_running_workers(
     }
     assert here.call("db", "upgrade").returncode == 0
     run = here.start("run", here.prompts("passing.csv", ROWS))
-    until(lambda: provider.charges >= before + 3)
+    until(lambda: provider.charges >= before + 3, seconds=120)
     set_read_only(postgres, "on")
     until(lambda: "takes no writes" in logs(here))
     set_read_only(postgres, "off")

@@ -94,6 +94,7 @@ def test_clocks_name_the_machine_once() -> None:
     [
         ({"journal_lasting": "ephemeral", "journal_kind": "tmpfs"}, "bad", "(tmpfs) is gone with"),
         ({"journal_lasting": "network", "journal_kind": "nfs4"}, "warning", "network file system"),
+        ({"journal_id": ""}, "bad", "cannot be written"),
         ({"journal_free": 5_000_000}, "warning", "5 MB are free"),
     ],
 )
