@@ -37,6 +37,7 @@ def about(settings: Settings, queues: Sequence[str] = ()) -> About:
         queues=tuple(queues),
         connections=settings.database_connections,
         provider=settings.base_url,
+        accounts=tuple(f"{account.name}:{account.id}" for account in settings.accounts),
         journal=str(folder),
         journal_id=identity,
         journal_kind="" if mount is None else mount.kind,

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from orchestrator.domain import clocks
+from orchestrator.domain.account import key_variable
 from orchestrator.domain.clocks import Skew
 from orchestrator.domain.findings import Finding, bad, ok, warning
 from orchestrator.domain.mounts import Lasting
@@ -29,6 +30,8 @@ class About:
     connections: int = 0
     """The most it may open to the database."""
     provider: str = ""
+    accounts: tuple[str, ...] = ()
+    """Those whose key it has, as `name:fingerprint`."""
     journal: str = ""
     journal_id: str = ""
     """Of the directory itself, wherever it is mounted; empty where it cannot be written."""
@@ -40,6 +43,11 @@ class About:
     ahead: int | None = None
     """Milliseconds its clock is ahead of the database's."""
     doubt: int = 0
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Account -> its key's fingerprint."""
+        return {name: key for name, _, key in (one.partition(":") for one in self.accounts)}
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -90,6 +98,7 @@ def examine(
         *_shared_journals(members),
         *_secrets(members),
         *_providers(members),
+        *_accounts(members),
     ]
 
 
@@ -250,3 +259,28 @@ def _providers(members: Sequence[Member]) -> Iterator[Finding]:
             f"workers send to different addresses: {told}",
             "Set MINDVIDEO_BASE_URL alike on every machine.",
         )
+
+
+def _accounts(members: Sequence[Member]) -> Iterator[Finding]:
+    """Each worker serves those whose key it has; what comes to another is given back."""
+    abouts = _abouts(members)
+    keys: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for about in abouts:
+        for name, key in about.keys.items():
+            keys[name][about.host] = key
+    hosts = {about.host for about in abouts}
+    for name, by_host in sorted(keys.items()):
+        lacking = sorted(hosts - by_host.keys())
+        if lacking:
+            yield warning(
+                "accounts",
+                f"{', '.join(lacking)} has no key for the account {name}, which others have",
+                f"Set {key_variable(name)} alike on every machine.",
+            )
+        if len(set(by_host.values())) > 1:
+            yield warning(
+                "accounts",
+                f"the account {name} is not the same key on {', '.join(sorted(by_host))}",
+                f"Set {key_variable(name)} alike on every machine; an old key may have a name of "
+                "its own.",
+            )

@@ -252,6 +252,10 @@ def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
     closed: list[Gate] = []
     if context.accounts and batch.finished_at is None:
         other = views.sent_with_other_key(tx, batch.id, context.accounts.ids)
+        if other:
+            # Workers may have keys that are not set where somebody looks.
+            theirs = set().union(*workers.keys_of(tx, batch.provider).values())
+            other = views.sent_with_other_key(tx, batch.id, [*context.accounts.ids, *theirs])
         for item_state, number in other.items():
             waiting.setdefault(item_state, {})[OTHER_KEY] = number
         closed = _closed(tx, context, batch, counts)
@@ -279,10 +283,13 @@ def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
 
 
 def _closed(tx: Tx, context: Context, batch: Batch, counts: dict[State, int]) -> list[Gate]:
-    """The gates of the batch's account; that it has no key here is one too."""
+    """The gates of the batch's account; that neither we nor a worker has its key is one too."""
     account = context.accounts.named(batch.account)
     if account is not None:
         return gates.closed(tx, batch.provider, account.id)
+    theirs = workers.keys_of(tx, batch.provider).get(batch.account)
+    if theirs:
+        return [gate for key in theirs for gate in gates.closed(tx, batch.provider, key)]
     if not counts[State.PENDING]:
         return []
     kind = KINDS[GateReason.NO_API_KEY]

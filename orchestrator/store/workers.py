@@ -67,6 +67,16 @@ def members(tx: Tx) -> list[Member]:
     ]
 
 
+def keys_of(tx: Tx, provider: str) -> dict[str, set[str]]:
+    """Account -> the fingerprints of its key with living workers that send to this provider."""
+    found: dict[str, set[str]] = {}
+    for member in members(tx):
+        if member.about is not None and member.about.provider == provider:
+            for name, key in member.about.keys.items():
+                found.setdefault(name, set()).add(key)
+    return found
+
+
 def heard(tx: Tx, beats: Collection[str]) -> None:
     """Ticks of these beats have come just now."""
     dialect = postgresql if tx.locks_rows else sqlite

@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.domain.account import Account, Accounts
 from orchestrator.domain.batch import BatchState
+from orchestrator.domain.fleet import About
 from orchestrator.domain.in_flight import InFlight
 from orchestrator.domain.outcome import Detail, GateReason
 from orchestrator.domain.states import State
@@ -257,6 +258,21 @@ def test_rows_without_a_key_wait_and_say_which_is_missing(shop: Shop) -> None:
     configure(shop, DEFAULT, TEAM)
     assert look(shop, batch).gate is None
     assert len(tick(shop)) == 1
+
+
+def test_keys_that_workers_have_need_not_be_set_where_somebody_looks(shop: Shop) -> None:
+    batch = shop.submit(2, account="team")
+    shop.answer = lose
+    (chunk,) = tick(shop)
+    shop.sender = "tea"
+    shop.buy(list(chunk.item_ids[:1]))
+    configure(shop, DEFAULT)
+    assert look(shop, batch).state is BatchState.BLOCKED
+    about = About(provider=shop.context.provider, accounts=("default:acc", "team:tea"))
+    with shop.store.write() as tx:
+        workers.seen(tx, "elsewhere", processes=1, submits=True, about=about)
+    now = look(shop, batch)
+    assert (now.state, now.gate, now.waiting) == (BatchState.RUNNING, None, {})
 
 
 def test_what_was_sent_with_a_key_that_is_gone_waits_for_it(shop: Shop) -> None:

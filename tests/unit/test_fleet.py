@@ -116,6 +116,15 @@ def test_secrets_are_named_never_told() -> None:
     assert "MINDVIDEO_API_KEY stands in the environment on a" in told[0]
 
 
+def test_a_machine_without_an_accounts_key_is_named() -> None:
+    both = replace(GOOD, accounts=("default:k1", "team_b:k2"))
+    assert found(both, replace(OTHER, accounts=both.accounts)) == {}
+    (told,) = found(both, replace(OTHER, accounts=("default:k1",)))["accounts"]
+    assert told == "warning: b has no key for the account team_b, which others have"
+    (told,) = found(both, replace(OTHER, accounts=("default:k3", "team_b:k2")))["accounts"]
+    assert "the account default is not the same key on a, b" in told
+
+
 def test_different_providers() -> None:
     (told,) = found(GOOD, replace(OTHER, provider="http://localhost/v1"))["provider"]
     assert told.startswith("bad: workers send to different addresses")
