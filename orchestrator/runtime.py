@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.services.desk import Desk
     from orchestrator.services.notifying import Deliver
     from orchestrator.services.reconciling import Askers
+    from orchestrator.telemetry.spans import Emit
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Runtime:
     new_data_dir: bool
 
     def close(self) -> None:
+        if self.context.spans is not None:
+            self.context.spans.close()
         self.context.store.close()
 
 
@@ -148,8 +151,18 @@ def make_context(settings: Settings, store: Store) -> Context:
         presence=settings.presence_dir,
         prompt_excerpt=settings.prompt_excerpt,
         price_file=settings.price_file,
+        spans=_spans(settings),
         journal_dir=settings.journal_dir,
     )
+
+
+def _spans(settings: Settings) -> Emit | None:
+    """Where traces go; nothing of it is imported where none are wanted."""
+    if settings.otlp_endpoint is None:
+        return None
+    from orchestrator.telemetry.otlp import Otlp
+
+    return Otlp(settings.otlp_endpoint, settings.trace_headers())
 
 
 def make_desks(settings: Settings, context: Context, owner: str) -> Desks:

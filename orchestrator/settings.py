@@ -16,7 +16,7 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -129,6 +129,8 @@ class Settings(BaseSettings):
     notify_command: str | None = Field(None, validation_alias="ORCHESTRATOR_NOTIFY_COMMAND")
     price_file: Path | None = Field(None, validation_alias="ORCHESTRATOR_PRICES")
     actor_setting: str | None = Field(None, validation_alias="ORCHESTRATOR_ACTOR", max_length=200)
+    otlp_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    otlp_headers: SecretStr | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_HEADERS")
     log_format: Literal["text", "json"] = Field("text", validation_alias="ORCHESTRATOR_LOG_FORMAT")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", validation_alias="ORCHESTRATOR_LOG_LEVEL"
@@ -275,9 +277,17 @@ class Settings(BaseSettings):
                 found.append(value)
                 if "://" in value:
                     found.append(urlsplit(value).password or "")
+                elif name == "otlp_headers":
+                    found += self.trace_headers().values()
                 elif name == "flower_basic_auth":
                     found.append(value.partition(":")[2])
         return [value for value in found if value]
+
+    def trace_headers(self) -> dict[str, str]:
+        """What a collector of traces is told with each request: `name=value,…`."""
+        told = self.otlp_headers.get_secret_value() if self.otlp_headers else ""
+        pairs = (pair.partition("=") for pair in told.split(",") if "=" in pair)
+        return {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs}
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for processes started elsewhere."""
@@ -331,6 +341,13 @@ class Settings(BaseSettings):
             ("redis", "rediss", "redis+socket", "sentinel"),
             "redis://host:6379/0",
         )
+        if self.otlp_endpoint is not None:
+            parts = urlsplit(self.otlp_endpoint)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ConfigError(
+                    "OTEL_EXPORTER_OTLP_ENDPOINT is no http(s) URL",
+                    mend="Write it like http://collector:4318, or unset it.",
+                )
         self._check_webhook()
         if self.journal_dir_setting and self.data_dir in (
             self.journal_dir_setting.resolve(),

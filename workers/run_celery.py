@@ -14,6 +14,9 @@ import sys
 def main(arguments: list[str]) -> int:
     # What is imported stays, so nothing of it is looked through, here or in the forks.
     gc.disable()
+    # redis-py imports OpenTelemetry's metrics wherever that is installed, for an eighth of a second
+    # of processor time in each process. Nothing here has any.
+    sys.modules.setdefault("opentelemetry.sdk.metrics", None)  # type: ignore[arg-type]
     from celery.utils.nodenames import host_format
 
     from workers.app import app

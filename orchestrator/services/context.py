@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestrator.domain.account import Accounts
 from orchestrator.domain.submission import Policy
 from orchestrator.store.engine import Store
+from orchestrator.telemetry.spans import Emit
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +47,7 @@ class Context:
     """Letters of a chunk's first prompt that its message carries."""
     price_file: Path | None = None
     """What rows cost before the provider has said so; None without one."""
+    spans: Emit | None = None
+    """Where traces go; None where nobody wants them."""
     journal_dir: Path | None = None
     """Where this machine's journals are; None where there is no need to look into them."""

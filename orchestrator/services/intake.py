@@ -19,7 +19,7 @@ from orchestrator.domain.deadline import Deadline
 from orchestrator.domain.identity import KEY_VERSION
 from orchestrator.domain.money import to_usd
 from orchestrator.errors import NeedsPersonError, OrchestratorError, Problem, SpecError, UsageError
-from orchestrator.services import deadlines, reusing
+from orchestrator.services import deadlines, reusing, tracing
 from orchestrator.services.context import Context
 from orchestrator.services.control import refuse_spent_budget
 from orchestrator.services.price_files import PriceFile, price_file
@@ -142,6 +142,7 @@ def take_in(
     Raises SpecError with every problem of the file, UsageError where the spec does not fit the
     batch, Declined. Whatever is raised, nothing is published.
     """
+    began = time.time()
     spec = open_spec(path, how)
     chosen = options(spec)
     listed = price_file(context, chosen.prices)
@@ -161,13 +162,16 @@ def take_in(
                 with context.store.write(LONG) as tx:
                     intake.forget_unwanted(tx, batch.id, read.revision_id)
             reusing.write_down(context, batch, read.revision_id, host=socket.gethostname())
-        return _publish(context, spec, batch, read.revision_id, proposal, chosen, listed)
+        taken = _publish(context, spec, batch, read.revision_id, proposal, chosen, listed)
     except BaseException:
         with context.store.write(LONG) as tx:
             intake.sweep(tx, batch.id)
             intake.unlock(tx, batch.id, token)
             intake.forget_unpublished(tx, batch.id)
         raise
+    rows = proposal.difference.to_send
+    tracing.took_in(context, taken.batch, began=began, ended=time.time(), to_send=rows)
+    return taken
 
 
 def _open_batch(context: Context, chosen: Options, token: str) -> Batch:

@@ -77,15 +77,17 @@ def _held(desk: Desk, token: str) -> tuple[list[Stored], int]:
 
 async def _poll(desk: Desk, stored: Stored, now: int, recorder: recording.Recorder) -> None:
     await asyncio.sleep(max(0, stored.life.due_at - now) / 1000)
-    outcome = await _ask(desk, stored)
+    outcome = await _ask(desk, stored, recorder)
     recorder.put(stored.id, recording.Polled(outcome))
 
 
-async def _ask(desk: Desk, stored: Stored) -> PollOutcome:
+async def _ask(desk: Desk, stored: Stored, recorder: recording.Recorder) -> PollOutcome:
     deadline = desk.monotonic() + PATIENCE_SECONDS
     turn = await turns.take(desk, lambda: deadline - desk.monotonic(), buys=False)
     if isinstance(turn, str):
         return AskLater(Detail(message=turn), retry_after=5.0)
+    began = desk.wall()
     outcome = await desk.client.task(stored.life.task_id or "")
+    recorder.times[stored.id] = began, desk.wall()
     await turns.heed(desk, turn, outcome, buys=False)
     return outcome

@@ -34,7 +34,7 @@ from orchestrator.domain.submission import (
     span_of,
 )
 from orchestrator.journal import Outcome, OutcomeKind, Record, Terminal
-from orchestrator.services import gatekeeping, telling
+from orchestrator.services import gatekeeping, telling, tracing
 from orchestrator.services.desk import Desk
 from orchestrator.store import batches, failures, gates, lives, prices, sketches, steering
 from orchestrator.store.engine import Tx
@@ -85,6 +85,8 @@ class Recorder:
         self.recorded = 0
         self.states: Counter[str] = Counter()
         """State -> how many of the answers have brought their submission there."""
+        self.times: dict[int, tuple[float, float]] = {}
+        """Submission -> when its request left and its answer came, by the wall clock in seconds."""
         self.stalled = False
         """What was answered cannot be recorded now: nothing more may be sent."""
 
@@ -112,6 +114,9 @@ class Recorder:
                 orders = [decision.gate for _, decision, _ in kept if decision.gate]
                 await gatekeeping.mirror(self._desk, orders)
                 await telling.tell(self._desk.context, kept)
+                sent = any(isinstance(answer, Sent) for _, _, answer in kept)
+                now = self._desk.wall()
+                await tracing.recorded(self._desk.context, kept, self.times, now=now, sent=sent)
                 await self._ask_why([pair[:2] for pair in kept])
 
     async def _next_group(self) -> tuple[list[tuple[int, Answer]], bool]:

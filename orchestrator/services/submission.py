@@ -21,7 +21,7 @@ from orchestrator.domain.outcome import NotSent, SubmitOutcome
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import key_trusted
 from orchestrator.journal import Intent
-from orchestrator.services import gatekeeping, recording, telling, turns
+from orchestrator.services import gatekeeping, recording, telling, tracing, turns
 from orchestrator.services.context import Context
 from orchestrator.services.desk import Desk
 from orchestrator.services.records import batch_record
@@ -78,6 +78,9 @@ def _take_on(
     if held is None or not held.claims:
         return None
     _journal_intents(desk, held)
+    tracing.claimed(
+        desk.context, [one.stored for one in held.claims], began=held.wall, ended=desk.wall()
+    )
     return held
 
 
@@ -214,7 +217,9 @@ async def _send(
     if reason is not None:
         return NotSent(reason)
     body = body_from_json(claimed.item.model, claimed.item.input_json)
+    began = desk.wall()
     outcome = await desk.client.submit(body, claimed.stored.idempotency_key)
+    recorder.times[claimed.stored.id] = began, desk.wall()
     await turns.heed(desk, turn, outcome, buys=True)
     return outcome
 
