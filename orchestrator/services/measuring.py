@@ -17,7 +17,7 @@ from orchestrator.domain.expiry import known_expiry, url_expiry
 from orchestrator.domain.states import State
 from orchestrator.errors import OrchestratorError
 from orchestrator.services.context import Context
-from orchestrator.store import measures
+from orchestrator.store import measures, workers
 from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
@@ -216,6 +216,9 @@ def _backlogs(tx: Tx, into: Families) -> None:
     )
     for buys, number in measures.living_processes(tx).items():
         alive.add(number, "yes" if buys else "no")
+    into.of("beats", "Beats whose ticks workers have heard within 20 s.").add(
+        len(workers.beats(tx))
+    )
     events = measures.undelivered_events(tx, tx.now - FORGOTTEN_AFTER_MS)
     into.of("events_undelivered", "Events that webhook or command have not taken yet.").add(
         events.number

@@ -102,6 +102,7 @@ def test_who_needs_a_person_and_what_is_closed_is_told(shelf: Shelf) -> None:
                 probe_at=None,
             )
         workers.seen(tx, "host:1", processes=3, submits=True)
+        workers.heard(tx, ["one", "two"])
         outbox.add(tx, event_id="e", batch_id=None, kind="x", payload="{}")
     shelf.clock.now += 5_000
     found = scrape(measurer(shelf.store, queues=None))
@@ -113,13 +114,14 @@ def test_who_needs_a_person_and_what_is_closed_is_told(shelf: Shelf) -> None:
     assert value(found, "gates_closed", **labels | {"account": "other", "stands": "no"}) == 1
     assert value(found, "worker_processes", buys="yes") == 3
     assert value(found, "worker_processes", buys="no") == 0
+    assert value(found, "beats") == 2
     assert value(found, "events_undelivered_oldest_seconds") == 5
     assert value(found, "broker_up") == 0
     assert value(found, "queue_messages", queue="submit") is None
     shelf.clock.now += 60_000
     later = scrape(measurer(shelf.store))
     assert value(later, "gates_closed", **labels | {"account": "other", "stands": "no"}) is None
-    assert value(later, "worker_processes", buys="yes") == 0
+    assert value(later, "worker_processes", buys="yes") == value(later, "beats") == 0
 
 
 def test_urls_that_die_soon_are_told_until_they_are_saved(shelf: Shelf) -> None:
