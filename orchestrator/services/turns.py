@@ -25,31 +25,36 @@ async def take(desk: Desk, patience: Callable[[], float], *, buys: bool) -> Gran
     `patience` says how many seconds the caller may still wait; `buys` whether it may cost money.
     """
     line = desk.turn if buys else desk.ask_turn
-    line.waiting += 1
+    if line.asking and (told := await line.wait()) is not None:
+        return told
+    line.asking = True
     try:
-        async with line.lock:
-            return await _first(desk, line, patience, buys=buys)
+        return await _ask(desk, line, patience, buys=buys)
     finally:
-        line.waiting -= 1
+        line.pass_on()
 
 
-async def _first(
+async def _ask(
     desk: Desk, line: Line, patience: Callable[[], float], *, buys: bool
 ) -> Granted | str:
     """Ask for everybody who is ready to send: a chunk's requests cost one question, not fifty."""
+    # Those who got ready in this same moment join the line first.
+    await asyncio.sleep(0)
     while True:
-        if (turn := line.take_one(desk.monotonic())) is not None:
-            return turn
         try:
-            answer = await desk.limiter.acquire(buys=buys, most=line.waiting)
+            answer = await desk.limiter.acquire(buys=buys, most=1 + len(line.waiting))
         except ServiceError as error:
             # Without the limiter nobody knows the rate: stop rather than guess.
+            line.refuse(error.message)
             return error.message
         match answer:
-            case Granted():
-                line.put(answer, desk.monotonic())
+            case Granted(at):
+                line.give(answer)
+                return Granted(at)
             case Closed(_, reason):
-                return f"the gate is closed: {reason}"
+                sentence = f"the gate is closed: {reason}"
+                line.refuse(sentence)
+                return sentence
             case Wait(seconds):
                 if seconds > patience():
                     return "no turn at the rate limiter in time"

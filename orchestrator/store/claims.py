@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain import budget
@@ -22,7 +34,7 @@ from orchestrator.domain.submission import CLOCKS_APART, Policy, Submission, cla
 from orchestrator.store import batches, canaries, history, inputs, lives
 from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
-from orchestrator.store.engine import Tx
+from orchestrator.store.engine import Row, Tx
 from orchestrator.store.history import Entry
 from orchestrator.store.lives import Lease, Stored
 
@@ -81,20 +93,37 @@ _PUBLISHED = t.items.c.revision_id.in_(
 )
 
 
+# Asked for each chunk: made once, since making them takes longer than asking.
+_IDS: BindParameter[list[int]] = bindparam("ids", expanding=True)
+_B = t.batches.c
+_SENDABLE = (
+    select(_B.id)
+    .where(
+        _B.finished_at.is_(None),
+        _B.published_at.is_not(None),
+        _B.wanted == Wanted.OPEN,
+        or_(_B.stop_code.is_(None), _B.stop_code != Stop.COST_UNREADABLE),
+    )
+    .order_by(_B.served_at, _B.id)
+)
+_OF_CHUNK = t.items.c.id.in_(_IDS)
+_RESERVE = update(t.items).where(_OF_CHUNK).values(due_at=bindparam("until"))
+_RELEASE = update(t.items).where(_OF_CHUNK, _CLAIMABLE).values(due_at=bindparam("now"))
+_FORGET_LOST = delete(t.chunks).where(t.chunks.c.expires_at <= bindparam("now"))
+_FORGET = delete(t.chunks).where(t.chunks.c.id == bindparam("chunk"))
+_UNSTARTED = select(func.count()).select_from(t.chunks)
+_CANDIDATES = (
+    select(*_ITEM, t.inputs.c.input_json, t.inputs.c.image)
+    .join(t.inputs, t.inputs.c.digest == t.items.c.digest)
+    .where(_OF_CHUNK, _CLAIMABLE, _PUBLISHED)
+    .order_by(t.items.c.position)
+)
+_CANDIDATES_LOCKED = _CANDIDATES.with_for_update(of=t.items, skip_locked=True)
+
+
 def sendable_batches(tx: Tx) -> list[Batch]:
     """Open batches that are not stopped for good, the one served least first."""
-    c = t.batches.c
-    query = (
-        select(c.id)
-        .where(
-            c.finished_at.is_(None),
-            c.published_at.is_not(None),
-            c.wanted == Wanted.OPEN,
-            or_(c.stop_code.is_(None), c.stop_code != Stop.COST_UNREADABLE),
-        )
-        .order_by(c.served_at, c.id)
-    )
-    return [batches.get(tx, batch_id) for batch_id in tx.conn.execute(query).scalars()]
+    return [batches.get(tx, batch_id) for batch_id in tx.conn.execute(_SENDABLE).scalars()]
 
 
 class Next(NamedTuple):
@@ -127,32 +156,49 @@ def next_items(
     before, `price_classes` lets only these through, `without_models` all but these. `canary`: only
     rows that go before the others. `first_sends` False: only what was sent before.
     """
+    lists = {"accounts": accounts, "without": without_models or None, "classes": price_classes}
+    given = {name: list(values) for name, values in lists.items() if values is not None}
+    query = _next_items(frozenset(given), state=state, canary=canary, first_sends=first_sends)
+    values = {"batch": batch_id, "now": tx.now, "most": limit, **given}
+    found: Iterable[Row] = tx.conn.execute(query, values)
+    return [
+        Next(i, p, price, State(s), lapses, account) for i, p, price, s, lapses, account in found
+    ]
+
+
+@cache
+def _next_items(
+    given: frozenset[str], *, state: State | None, canary: bool, first_sends: bool
+) -> Select[Row]:
+    """The query for one combination of wishes; `given` names the lists that it is to look into."""
     c = t.items.c
     lapses = func.coalesce(t.submissions.c.lapses, 0)
     query = (
         select(c.id, c.position, c.price_class, c.state, lapses, t.submissions.c.account)
         .join_from(t.items, t.submissions, t.submissions.c.id == c.submission_id, isouter=True)
-        .where(c.batch_id == batch_id, _CLAIMABLE, c.due_at <= tx.now, _PUBLISHED)
+        .where(c.batch_id == bindparam("batch"), _CLAIMABLE, c.due_at <= bindparam("now"))
+        .where(_PUBLISHED)
         .order_by(c.position)
-        .limit(limit)
+        .limit(bindparam("most"))
     )
+
+    def listed(name: str) -> BindParameter[list[str]]:
+        return bindparam(name, expanding=True)
+
     if state is not None:
         query = query.where(c.state == state)
-    if accounts is not None:
-        ours = or_(c.state == State.PENDING, t.submissions.c.account.in_(accounts))
-        query = query.where(ours)
-    if without_models:
-        query = query.where(or_(c.state == State.UNKNOWN, c.model.not_in(without_models)))
+    if "accounts" in given:
+        ours = t.submissions.c.account.in_(listed("accounts"))
+        query = query.where(or_(c.state == State.PENDING, ours))
+    if "without" in given:
+        query = query.where(or_(c.state == State.UNKNOWN, c.model.not_in(listed("without"))))
     if canary:
         query = query.join(t.canaries, t.canaries.c.item_id == c.id)
     if not first_sends:
         query = query.where(c.submission_id.is_not(None))
-    if price_classes is not None:
-        query = query.where(or_(c.state == State.UNKNOWN, c.price_class.in_(price_classes)))
-    return [
-        Next(i, p, price, State(s), lapses, account)
-        for i, p, price, s, lapses, account in tx.conn.execute(query)
-    ]
+    if "classes" in given:
+        query = query.where(or_(c.state == State.UNKNOWN, c.price_class.in_(listed("classes"))))
+    return query
 
 
 def excerpt(tx: Tx, item_id: int, length: int) -> str:
@@ -173,25 +219,23 @@ def reserve(tx: Tx, chunk: Chunk, *, until: int) -> None:
             expires_at=until,
         )
     )
-    tx.conn.execute(update(t.items).where(t.items.c.id.in_(chunk.item_ids)).values(due_at=until))
+    tx.conn.execute(_RESERVE, {"ids": list(chunk.item_ids), "until": until})
 
 
 def release(tx: Tx, item_ids: Sequence[int]) -> None:
     """Give reserved items back to dispatch, which decides anew."""
     if item_ids:
-        tx.conn.execute(
-            update(t.items).where(t.items.c.id.in_(item_ids), _CLAIMABLE).values(due_at=tx.now)
-        )
+        tx.conn.execute(_RELEASE, {"ids": list(item_ids), "now": tx.now})
 
 
 def unstarted(tx: Tx) -> int:
     """Chunks whose message is on its way; forgets those that must have got lost."""
-    tx.conn.execute(delete(t.chunks).where(t.chunks.c.expires_at <= tx.now))
-    return int(tx.conn.execute(select(func.count()).select_from(t.chunks)).scalar_one())
+    tx.conn.execute(_FORGET_LOST, {"now": tx.now})
+    return int(tx.conn.execute(_UNSTARTED).scalar_one())
 
 
 def started(tx: Tx, chunk_id: str) -> None:
-    tx.conn.execute(delete(t.chunks).where(t.chunks.c.id == chunk_id))
+    tx.conn.execute(_FORGET, {"chunk": chunk_id})
 
 
 def in_flight(tx: Tx, account: str) -> Counter[str]:
@@ -237,15 +281,9 @@ def room(tx: Tx, account: str, limit: InFlight) -> Room:
 
 def candidates(tx: Tx, item_ids: Sequence[int]) -> list[Candidate]:
     """What is still claimable of a chunk, locked, in the batch's order."""
-    query = (
-        select(*_ITEM, t.inputs.c.input_json, t.inputs.c.image)
-        .join(t.inputs, t.inputs.c.digest == t.items.c.digest)
-        .where(t.items.c.id.in_(item_ids), _CLAIMABLE, _PUBLISHED)
-        .order_by(t.items.c.position)
-    )
-    if tx.locks_rows:
-        query = query.with_for_update(of=t.items, skip_locked=True)
-    found = [dict(row) for row in tx.conn.execute(query).mappings()]
+    query = _CANDIDATES_LOCKED if tx.locks_rows else _CANDIDATES
+    rows = tx.conn.execute(query, {"ids": list(item_ids)})
+    found = [dict(row) for row in rows.mappings()]
     wholes = inputs.whole(tx, [(row["input_json"], row.pop("image")) for row in found])
     return [
         Candidate(**(row | {"state": State(row["state"]), "input_json": input_json}))
