@@ -20,12 +20,14 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from orchestrator.store import workers
 from orchestrator.store.engine import Store
 from tests.benchmarks import machine
 from tests.support.valkey import short_directory, valkey_server
 
 _SCENE = "a slow dolly shot through a market at night, lanterns swaying in a light rain"
 KEY = "mv_live_bench_0123456789abcdef"
+_START_SECONDS = 120.0
 _ANY_RATE = "1000000"
 
 
@@ -66,6 +68,17 @@ class Ourselves:
             yield store
         finally:
             store.close()
+
+    def await_workers(self) -> None:
+        """Until those that buy have shown up."""
+        end = time.monotonic() + _START_SECONDS
+        with self.store() as store:
+            while time.monotonic() < end:
+                with store.read() as tx:
+                    if workers.submitting_processes(tx):
+                        return
+                time.sleep(0.05)
+        raise TimeoutError("no worker has come up")
 
     def await_states(self, name: str, states: set[str], rows: int, seconds: float = 900) -> float:
         """Wait until so many rows are in one of these; seconds from publication to that moment."""
@@ -139,6 +152,8 @@ def running(
             child = subprocess.Popen(argv, cwd=folder, env=env, stdout=log, stderr=log)
             stack.callback(_end, child)
             us.processes[name] = child.pid
+        if sends:
+            us.await_workers()
         yield us
 
 
