@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.domain.batch import Stop, Wanted
+from orchestrator.domain.in_flight import Room
 from orchestrator.domain.outcome import GateReason, TaskStatus
 from orchestrator.domain.states import TERMINAL, State
 from orchestrator.domain.submission import lapse_poll
@@ -75,7 +76,7 @@ def claim(shelf: Shelf, *item_ids: int, room: int | None = None) -> list[str]:
             lease=Lease("t", tx.now + 60_000, "w"),
             account="acc",
             policy=POLICY,
-            room=room,
+            room=None if room is None else Room(room),
             actor="me",
         )
     return [one.item.row_key for one in made]

@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 import orchestrator.store as package
 from orchestrator.domain.batch import Stop
 from orchestrator.domain.identity import idempotency_key_from_json
+from orchestrator.domain.in_flight import Room
 from orchestrator.domain.money import parse_amount
 from orchestrator.domain.outcome import (
     Accepted,
@@ -154,7 +155,7 @@ def claim(
             lease=Lease(token, tx.now + 60_000, owner),
             account="acc",
             policy=POLICY,
-            room=room,
+            room=None if room is None else Room(room),
             actor="me",
         )
 
