@@ -146,7 +146,9 @@ def make_context(settings: Settings, store: Store) -> Context:
             retention=round(settings.key_retention.total_seconds() * 1000),
         ),
         timing=Timing(
-            request=round(settings.request_timeout.total_seconds() * 1000), chunk_size=CHUNK_SIZE
+            request=round(settings.request_timeout.total_seconds() * 1000),
+            chunk_size=CHUNK_SIZE,
+            rejoin_grace=round(settings.rejoin_grace.total_seconds() * 1000),
         ),
         presence=settings.presence_dir,
         prompt_excerpt=settings.prompt_excerpt,

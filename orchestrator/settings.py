@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     request_timeout: Duration = Field(
         timedelta(seconds=60), validation_alias="ORCHESTRATOR_REQUEST_TIMEOUT", gt=timedelta()
     )
+    rejoin_grace: Duration = Field(
+        timedelta(seconds=30), validation_alias="ORCHESTRATOR_REJOIN_GRACE", ge=timedelta()
+    )
     max_in_flight: MaxInFlight = Field(NO_LIMIT, validation_alias="ORCHESTRATOR_MAX_IN_FLIGHT")
     requests_per_second: Rate | None = Field(
         50, validation_alias="ORCHESTRATOR_REQUESTS_PER_SECOND"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import os
 import socket
 import threading
@@ -28,16 +29,21 @@ from celery.signals import (
 
 from orchestrator import machine
 from orchestrator.domain import clocks
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, ServiceError
 from orchestrator.runtime import Desks, Runtime, make_desks, open_runtime
-from orchestrator.services import presence
+from orchestrator.services import presence, rejoining
 from orchestrator.services.context import Context
 from orchestrator.services.desk import Desk
-from orchestrator.store import workers
+from orchestrator.store import lineage, workers
 from workers.config import SUBMIT
 from workers.verbs import beats_heard, say
 
 SIGN_OF_LIFE_SECONDS = 5.0
+LOOK_SECONDS = 2.0
+"""Between two looks whether the database is still what it was."""
+READY_SECONDS = 60.0
+"""How long a chunk waits at a process's start for that; then its rows come again."""
+_LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -50,6 +56,17 @@ class Process:
         self.owner, self._lock = presence.announce(self.runtime.context.presence)
         self._runner = asyncio.Runner()
         self._desks: Desks | None = None
+        self.quiet = threading.Lock()
+        """Held while chunks are worked at, and while the journal is merged."""
+        self.ready = threading.Event()
+        """What dead processes of this machine have left is merged."""
+        self.rejoiner = rejoining.Rejoiner(
+            self.context,
+            socket.gethostname(),
+            own=lambda: self._desks.journal.path if self._desks else None,
+            quiet=lambda: self.quiet,
+            grace=self.context.timing.rejoin_grace,
+        )
 
     @property
     def context(self) -> Context:
@@ -80,15 +97,37 @@ class Process:
         """Tell this machine that the process is at work: `orchestrator health` looks."""
         presence.sign(self._lock, f"worker {socket.gethostname()} {queues}")
 
+    def work(self, chunk: Coroutine[Any, Any, _T]) -> _T:
+        """Work at a chunk, not while the journal is merged."""
+        if _sign is not None and not self.ready.wait(READY_SECONDS):
+            chunk.close()
+            raise ServiceError(
+                "what this machine's journals know is not merged yet, so nothing is sent",
+                mend="The log of this worker says what is in the way; it goes on by itself.",
+                code="not_merged",
+            )
+        with self.quiet:
+            return self.run(chunk)
+
     def close(self) -> None:
         if self._desks is not None:
             with contextlib.suppress(OSError, RuntimeError):
                 self.run(self._desks.client.aclose())
             self._desks.journal.close()
+            self._complete(self._desks)
         self._runner.close()
         self.runtime.close()
         presence.bury(self.context.presence, [self.owner])
         os.close(self._lock)
+
+    def _complete(self, desks: Desks) -> None:
+        """Nobody has to read again what was all recorded; else the next start does."""
+        store = self.context.store
+        unrecorded = any(desk.unrecorded.is_set() for desk in desks.by_account.values())
+        if unrecorded or store.went_back is not None:
+            return
+        with contextlib.suppress(OrchestratorError), store.write() as tx:
+            lineage.complete(tx, desks.journal.names, epoch=self.rejoiner.joined)
 
 
 _process: Process | None = None
@@ -121,28 +160,42 @@ class SignOfLife(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
+        shown = 0.0
         while True:
             try:
                 process = current()
                 process.sign(self._queues)
-                if self._say(process):
-                    return
+                self._look(process)
+                if self.over.is_set() or time.monotonic() - shown >= SIGN_OF_LIFE_SECONDS:
+                    self._say(process)
+                    shown = time.monotonic()
             except OrchestratorError as error:
                 # The database is away; dispatch needs it too, so nobody is misled.
                 say("sign of life", error)
-                if self.over.is_set():
-                    return
-            self.over.wait(SIGN_OF_LIFE_SECONDS)
+            if self.over.is_set():
+                return
+            self.over.wait(LOOK_SECONDS)
 
-    def _say(self, process: Process) -> bool:
-        """Write the sign, or take it away at the end; True where that was done."""
+    @staticmethod
+    def _look(process: Process) -> None:
+        rejoiner = process.rejoiner
+        try:
+            rejoiner.run_once()
+            process.ready.set()
+        finally:
+            for report in rejoiner.reports:
+                _LOG.warning("%s", report)
+            rejoiner.reports.clear()
+
+    def _say(self, process: Process) -> None:
+        """Write the sign, or take it away at the end."""
         about = machine.about(process.runtime.settings, self._queues.split(","))
         store = process.context.store
         before = time.time_ns()
         with store.write() as tx:
             if self.over.is_set():
                 workers.gone(tx, self._name)
-                return True
+                return
             if not store.is_sqlite:
                 skew = clocks.measured(before // 1_000_000, tx.now, time.time_ns() // 1_000_000)
                 about = replace(about, ahead=skew.ahead, doubt=skew.doubt)
@@ -150,7 +203,6 @@ class SignOfLife(threading.Thread):
                 tx, self._name, processes=self._processes, submits=self._submits, about=about
             )
             workers.heard(tx, beats_heard(2 * SIGN_OF_LIFE_SECONDS))
-        return False
 
 
 _sign: SignOfLife | None = None

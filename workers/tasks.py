@@ -35,7 +35,7 @@ def submit_chunk(chunk_id: str, item_ids: list[int], probe: bool, account: str) 
     def dispatch_next() -> None:
         dispatch.run_once(process.context, publish_submit)
 
-    return process.run(
+    return process.work(
         submission.run_chunk(desk, chunk_id, item_ids, probe=probe, meanwhile=dispatch_next)
     )
 
@@ -46,7 +46,7 @@ def poll_chunk(token: str, account: str) -> int:
     process = current()
     desk = process.desk(account)
     # Without the key another worker asks, once the short lease is over.
-    return 0 if desk is None else process.run(polling.run_chunk(desk, token))
+    return 0 if desk is None else process.work(polling.run_chunk(desk, token))
 
 
 @app.task(base=Tick, name="workers.dispatch", send_events=False)

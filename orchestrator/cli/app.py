@@ -14,6 +14,7 @@ import typer
 
 from orchestrator import __version__
 from orchestrator.cli import (
+    archiving,
     batches,
     database,
     doctor,
@@ -57,6 +58,7 @@ for part in (
     doctor,
 ):
     part.register(app)
+app.add_typer(archiving.app, name="batches")
 app.add_typer(database.app, name="db")
 app.add_typer(health.app, name="health")
 app.add_typer(journal.app, name="journal")

@@ -1,4 +1,4 @@
-"""batches, status, watch, history: looking at what is there."""
+"""status, watch, history, and the list of all batches: looking at what is there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: orchestrator batches --json")(batches)
     app.command(epilog="Example: orchestrator status launch@default --json")(status)
     app.command(epilog="Example: orchestrator watch launch")(watch)
     app.command(epilog="Example: orchestrator history launch rain-01")(history)

@@ -36,6 +36,7 @@ def doctor(
         ("data directory", _data_dir),
         ("database", _database),
         ("journal", _journal),
+        ("lineage", _lineage),
         ("broker", _broker),
         ("workers", _workers),
         ("settings", _settings),
@@ -105,6 +106,34 @@ def _journal(settings: Settings) -> str:
             mend="Give yourself permission there, or set ORCHESTRATOR_JOURNAL_DIR.",
         )
     return str(folder)
+
+
+def _lineage(settings: Settings) -> str:
+    """Whether the database knows what was sent, and which batches only a journal remembers."""
+    from orchestrator.errors import NeedsPersonError, OrchestratorError
+    from orchestrator.services import rejoining
+    from orchestrator.store import lineage
+    from orchestrator.store.engine import Store
+
+    if settings.database_url_setting is None and not settings.data_dir.exists():
+        return "nothing was sent yet"
+    try:
+        with Store(settings.database_url).read() as tx:
+            gate, lost = rejoining.gate(tx), lineage.lost(tx)
+            hosts = sorted({file.host for file in lineage.missing(tx)})
+    except OrchestratorError:
+        return "not known: the database does not answer"
+    if gate is not None:
+        gone = " or ".join(f"`orchestrator journal waive {host}`" for host in hosts)
+        hint = f" Where a machine is gone for good with its journal: {gone}." if gone else ""
+        raise NeedsPersonError(gate.message, mend=gate.mend + hint)
+    if lost:
+        titles = ", ".join(f"{one.name}@{one.label} ({one.host})" for one in lost)
+        raise NeedsPersonError(
+            f"only a journal knows of {titles}",
+            mend="`orchestrator recover SPEC` on that machine puts each back without buying.",
+        )
+    return "the database knows what the journals say"
 
 
 def _broker(settings: Settings) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -73,4 +73,45 @@ def compact(json: Json = False) -> int:
         )
         for name in done.kept:
             print(f"  {name} is being written or damaged, and stays as it is")
+    return 0
+
+
+@app.command(epilog="Example: orchestrator journal waive worker-7")
+def waive(
+    host: Annotated[str, typer.Argument(help="The machine, as `orchestrator doctor` names it.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+) -> int:
+    """Go on without the journals of a machine that is gone for good with its disk.
+
+    After the database went back to an older state, what only that machine knew to be bought may be
+    bought again: under the same key, which the provider remembers for a while.
+    """
+    from orchestrator.cli.output import ask, can_answer, plural, print_json
+    from orchestrator.errors import UsageError
+    from orchestrator.runtime import open_runtime
+    from orchestrator.store import lineage
+
+    runtime = open_runtime(create=False)
+    with runtime.context.store.read() as tx:
+        waited = [file for file in lineage.missing(tx) if file.host == host]
+        barred = lineage.closed(tx) is not None
+    if not barred or not waited:
+        raise UsageError(
+            f"nothing waits for a journal of {host}",
+            mend="`orchestrator doctor` shows whether something waits, and for whom.",
+            code="nothing_waits",
+        )
+    if not yes:
+        question = f"What only {host} knew to be bought may be bought again. Go on?"
+        if not can_answer():
+            raise UsageError(question, mend="Say so with --yes.", code="not_confirmed")
+        if not ask(question):
+            return 0
+    with runtime.context.store.write() as tx:
+        done = lineage.waive(tx, host)
+    if json:
+        print_json({"host": host, "waived": done})
+    else:
+        print(f"{plural(len(done), 'journal')} of {host} will not be waited for")
     return 0

@@ -26,8 +26,8 @@ from orchestrator.cli.steering import Rows
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orchestrator.services.merging import Report as Recovered
     from orchestrator.services.reconciling import Report as Reconciled
-    from orchestrator.services.recovery import Report as Recovered
     from orchestrator.services.resolving import Report as Resolved
     from orchestrator.services.resolving import Sentence, Waiting
 

@@ -83,6 +83,11 @@ def results(
             yield row
 
     choice = _choice(where or [], failed=failed)
+    if found.archived_at is not None:
+        say(
+            f"{found.title} is archived: the rows' own columns, video URLs and messages were let "
+            "go; states, costs, keys and task ids are as they were"
+        )
     if html is not None:
         if output is not None or columns is not None or chosen_form:
             raise UsageError(

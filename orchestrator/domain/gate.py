@@ -91,4 +91,11 @@ KINDS: dict[GateReason, Kind] = {
         probe_every=5_000,
         patient=True,
     ),
+    GateReason.DATABASE_WENT_BACK: Kind(
+        "the database went back to an older state and does not know yet what was sent since",
+        "Nothing to do while workers run: it goes on by itself once each has merged its journal. "
+        "`orchestrator doctor` shows whose is missing.",
+        Probe.NONE,
+        patient=True,
+    ),
 }

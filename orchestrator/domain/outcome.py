@@ -35,6 +35,7 @@ class GateReason(StrEnum):
     UNAVAILABLE = "unavailable"
     UNREACHABLE = "unreachable"
     FAILING = "failing"
+    DATABASE_WENT_BACK = "database_went_back"
 
 
 class Lost(StrEnum):

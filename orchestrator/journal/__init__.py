@@ -1,7 +1,16 @@
 """Append-only files of intents and what became of them (docs/journal.md)."""
 
 from orchestrator.journal.fields import RecordError
-from orchestrator.journal.merge import Book, keys_in, knows, read_batch, written_now
+from orchestrator.journal.merge import (
+    Book,
+    Gathered,
+    Title,
+    gather,
+    keys_in,
+    knows,
+    read_batch,
+    written_now,
+)
 from orchestrator.journal.reader import Damage, paths, read
 from orchestrator.journal.record import (
     Batch,
@@ -23,6 +32,7 @@ __all__ = [
     "Book",
     "Control",
     "Damage",
+    "Gathered",
     "Intent",
     "JournalWriter",
     "Outcome",
@@ -31,9 +41,11 @@ __all__ = [
     "RecordError",
     "Reused",
     "Terminal",
+    "Title",
     "Unknown",
     "Verdict",
     "VerdictKind",
+    "gather",
     "keys_in",
     "knows",
     "paths",

@@ -12,7 +12,7 @@ from orchestrator.domain.money import AmountError, Cost, parse_amount
 from orchestrator.domain.outcome import TaskStatus
 from orchestrator.domain.recovery import End, TakenOver, Told
 from orchestrator.journal.fields import RecordError, compact
-from orchestrator.journal.reader import Damage, paths, read
+from orchestrator.journal.reader import Damage, paths, read, read_files
 from orchestrator.journal.record import (
     Batch,
     Control,
@@ -74,6 +74,51 @@ def read_batch(directories: Sequence[Path], *, namespace: str, name: str, label:
     return book
 
 
+Title = tuple[str, str, str]
+"""A batch's namespace, name and label."""
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What some files say, by batch; `loose` is told of purchases whose intent is elsewhere."""
+
+    books: dict[Title, Book] = field(default_factory=dict)
+    loose: dict[str, Told] = field(default_factory=dict)
+    damage: list[Damage] = field(default_factory=list)
+
+
+def gather(files: Sequence[Path]) -> Gathered:
+    """Everything that these files say. Raises ServiceError for one that cannot be read.
+
+    A file that is gone meanwhile was compacted: another holds what it said.
+    """
+    found = Gathered()
+    by_key: dict[str, Told] = {}
+    for entry in read_files(files):
+        if isinstance(entry, Damage):
+            if not entry.torn:
+                found.damage.append(entry)
+        elif isinstance(entry, Batch | Control | Intent | Reused):
+            title = _title(entry)
+            book = found.books.setdefault(title, Book())
+            _note_batch(book, entry, title)
+            if isinstance(entry, Intent | Reused):
+                by_key[entry.idempotency_key] = book.submissions[entry.idempotency_key]
+    for entry in read_files(files):
+        if isinstance(entry, Outcome | Terminal | Verdict):
+            key = entry.idempotency_key
+            told = by_key.get(key)
+            if told is None:
+                told = found.loose.setdefault(key, Told(key, "", 0, "", "", "", ""))
+            _note_answer(told, entry)
+    return found
+
+
+def _title(record: Batch | Control | Intent | Reused) -> Title:
+    name = record.batch if isinstance(record, Intent | Reused) else record.name
+    return (record.namespace, name, record.label)
+
+
 def _records(directories: Sequence[Path]) -> Iterator[Record | Damage]:
     for directory in directories:
         yield from read(directory)
@@ -106,26 +151,27 @@ def _keys(path: Path, title: tuple[str, str, str]) -> Iterator[str]:
                     yield record.idempotency_key
 
 
-def written_now(directories: Sequence[Path]) -> list[Path]:
-    """The files that a living process still writes to."""
+def written_now(files: Sequence[Path]) -> list[Path]:
+    """Those of these files that a living process still writes to."""
     busy = []
-    for directory in directories:
-        for path in paths(directory):
+    for path in files:
+        try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                busy.append(path)
-            finally:
-                os.close(descriptor)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            busy.append(path)
+        finally:
+            os.close(descriptor)
     return busy
 
 
 def _note_batch(
     book: Book, record: Batch | Control | Intent | Reused, title: tuple[str, str, str]
 ) -> None:
-    name = record.batch if isinstance(record, Intent | Reused) else record.name
-    if (record.namespace, name, record.label) != title:
+    if _title(record) != title:
         return
     match record:
         case Intent():

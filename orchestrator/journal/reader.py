@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -41,11 +41,27 @@ def read(directory: Path) -> Iterator[Record | Damage]:
             with path.open("rb") as file:
                 yield from read_file(path, file)
     except OSError as error:
-        raise ServiceError(
-            f"the journal in {directory} cannot be read: {error}",
-            mend="Give this user the right to read it, or mend ORCHESTRATOR_JOURNAL_DIR.",
-            code="journal",
-        ) from error
+        raise _unreadable(directory, error) from error
+
+
+def read_files(files: Sequence[Path]) -> Iterator[Record | Damage]:
+    """As `read`, of just these files; one that is not there any more says nothing."""
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                yield from read_file(path, file)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise _unreadable(path.parent, error) from error
+
+
+def _unreadable(directory: Path, error: OSError) -> ServiceError:
+    return ServiceError(
+        f"the journal in {directory} cannot be read: {error}",
+        mend="Give this user the right to read it, or mend ORCHESTRATOR_JOURNAL_DIR.",
+        code="journal",
+    )
 
 
 def paths(directory: Path) -> list[Path]:

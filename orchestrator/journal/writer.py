@@ -49,7 +49,13 @@ class JournalWriter:
         self._pid = pid
         self._lock = threading.Lock()
         self._file: _File | None = None
+        self._names: list[str] = []
         self._poison: ServiceError | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files that this process has opened so far, the one that is written to last."""
+        return tuple(self._names)
 
     @property
     def path(self) -> Path | None:
@@ -107,6 +113,7 @@ class JournalWriter:
                 os.close(file.descriptor)
                 raise
             self._file = file
+            self._names.append(file.path.name)
         if os.fstat(file.descriptor).st_nlink == 0:
             raise FileNotFoundError(f"{file.path} was removed while it was written to")
         _write_all(file.descriptor, data)

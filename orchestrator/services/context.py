@@ -19,6 +19,9 @@ class Timing:
     """The longest an exchange with the provider may take."""
     chunk_size: int
     """How many rows one task takes."""
+    rejoin_grace: int = 30_000
+    """How long nothing is sent at least after the database went back: for workers that it does not
+    know of to come forward, and for those out of its reach to stop."""
     reserve: int = 20_000
     """How long a dispatched row waits for its message before it is dispatched again."""
 

@@ -10,7 +10,7 @@ from orchestrator.domain.money import to_usd
 from orchestrator.domain.submission import NeedsPerson
 from orchestrator.errors import NeedsPersonError, UsageError
 from orchestrator.journal import Control, JournalWriter
-from orchestrator.services import finishing
+from orchestrator.services import finishing, rejoining
 from orchestrator.services.context import Context
 from orchestrator.services.pricing import Estimate, estimate
 from orchestrator.store import batches, gates, lives, prices, steering
@@ -103,6 +103,8 @@ def _want(
 ) -> Steered:
     moved = 0
     with context.store.write() as tx:
+        if wanted is not Wanted.PAUSED:
+            rejoining.refuse(tx)
         before = batches.lock(tx, batch.id)
         budget = before.budget_nanos if budget_nanos is None else budget_nanos
         # A person's word first: should the commit fail, it is still remembered.
@@ -160,6 +162,7 @@ def plan_retry(
 def retry(context: Context, batch: Batch, plan: RetryPlan) -> Steered:
     """A new generation, with a key of its own, for each item of the plan."""
     with context.store.write() as tx:
+        rejoining.refuse(tx)
         batches.lock(tx, batch.id)
         retried = steering.retry(tx, batch.id, plan.items, actor=context.actor)
         return Steered(batches.get(tx, batch.id), retried)

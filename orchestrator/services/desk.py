@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -39,3 +40,5 @@ class Desk:
     """The same for what buys nothing: polls never queue behind slowed submits."""
     breaker: Breaker = field(default_factory=Breaker)
     plans: Plans = field(default_factory=Plans)
+    unrecorded: threading.Event = field(default_factory=threading.Event)
+    """Set once an answer stands in the journal that the database did not take."""

@@ -17,7 +17,7 @@ from orchestrator.domain.in_flight import PLENTY, Room, model_of
 from orchestrator.domain.money import to_usd
 from orchestrator.domain.states import State
 from orchestrator.services.context import Context
-from orchestrator.store import batches, claims, gates, lives, prices, workers
+from orchestrator.store import batches, claims, gates, lineage, lives, prices, workers
 from orchestrator.store.batches import Batch
 from orchestrator.store.claims import Chunk, Next
 from orchestrator.store.engine import Tx
@@ -104,7 +104,7 @@ def _ahead(account: Account) -> int:
 
 def _reserve(tx: Tx, context: Context) -> list[Chunk]:
     slots = CHUNKS_AHEAD * workers.submitting_processes(tx) - claims.unstarted(tx)
-    if slots <= 0:
+    if slots <= 0 or lineage.closed(tx) is not None:
         return []
     ways = _ways(tx, context)
     book = prices.known(tx, context.provider)

@@ -7,7 +7,7 @@ import logging
 from orchestrator.domain.money import to_usd
 from orchestrator.services import canaries, notifying
 from orchestrator.services.context import Context
-from orchestrator.store import batches, steering
+from orchestrator.store import batches, lineage, steering
 from orchestrator.telemetry.logs import about
 
 _log = logging.getLogger(__name__)
@@ -16,6 +16,9 @@ _log = logging.getLogger(__name__)
 def run_once(context: Context) -> int:
     """Close what is finished and write each completion event, once; returns how many."""
     with context.store.write() as tx:
+        if lineage.closed(tx) is not None:
+            # What was sent may not be known: nothing is taken back, nothing is at its end.
+            return 0
         canaries.judge_all(tx, context)
         steering.withdraw_rest(tx, actor=context.actor)
         ended = batches.finish_ended(tx)

@@ -19,7 +19,7 @@ from orchestrator.domain.deadline import Deadline
 from orchestrator.domain.identity import KEY_VERSION
 from orchestrator.domain.money import to_usd
 from orchestrator.errors import NeedsPersonError, OrchestratorError, Problem, SpecError, UsageError
-from orchestrator.services import deadlines, reusing, tracing
+from orchestrator.services import deadlines, rejoining, reusing, tracing
 from orchestrator.services.context import Context
 from orchestrator.services.control import refuse_spent_budget
 from orchestrator.services.price_files import PriceFile, price_file
@@ -34,7 +34,7 @@ from orchestrator.spec import (
     SpecRow,
     open_spec,
 )
-from orchestrator.store import batches, canaries, intake, lives, prices, restoring
+from orchestrator.store import batches, canaries, intake, lineage, lives, prices, restoring
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx, uninterrupted
 from orchestrator.store.intake import Difference, Staged
@@ -214,11 +214,21 @@ def _refuse_forgotten(context: Context, chosen: Options) -> None:
     if context.journal_dir is None or chosen.wanted is not Wanted.OPEN:
         return
     with context.store.read() as tx:
+        rejoining.refuse(tx)
         found = batches.find(tx, chosen.name, chosen.label)
+        elsewhere = lineage.lost_hosts(tx, chosen.name, chosen.label)
     if found is not None and found.published_at is not None:
         _refuse_older_database(context, found, context.journal_dir)
         return
     title = f"{chosen.name}@{chosen.label}"
+    if elsewhere:
+        raise NeedsPersonError(
+            f"the journal of {', '.join(elsewhere)} knows purchases of {title}, but this database "
+            "went back to before it knew the batch",
+            mend=f"`orchestrator recover SPEC` with the same names on {elsewhere[0]} puts it back "
+            "without buying anything; or give the batch another --label.",
+            code="recover_first",
+        )
     if journal.knows(
         [context.journal_dir], namespace=context.namespace, name=chosen.name, label=chosen.label
     ):
@@ -445,6 +455,8 @@ def _publish(
 ) -> Taken:
     columns = tuple(dict.fromkeys((*batch.columns, *spec.columns)))
     with uninterrupted(), context.store.write(LONG) as tx:
+        if chosen.wanted is Wanted.OPEN:
+            rejoining.refuse(tx)
         listed.put(tx, context.provider)
         withdrawn = intake.publish(
             tx,

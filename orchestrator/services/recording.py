@@ -162,6 +162,8 @@ class Recorder:
             kept = [entry for entry in decided if entry[0].id in ours]
             lives.record(tx, [entry[:2] for entry in kept], actor=desk.context.actor)
             self._follow(tx, kept)
+        if len(kept) < len(decided):
+            desk.unrecorded.set()
         self._journalled = None
         return kept
 

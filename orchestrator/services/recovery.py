@@ -8,60 +8,24 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.domain.batch import Wanted
 from orchestrator.domain.identity import KEY_VERSION
-from orchestrator.domain.recovery import Told, claimed, merge, without_row
-from orchestrator.domain.states import State
-from orchestrator.domain.submission import (
-    Decision,
-    NeedsPerson,
-    Policy,
-    expire_key,
-    key_trusted,
-)
+from orchestrator.domain.recovery import Told, claimed, merge
 from orchestrator.errors import NeedsPersonError, UsageError
 from orchestrator.journal import Book, paths, read_batch, written_now
 from orchestrator.services import finishing, intake, presence
 from orchestrator.services.context import Context
+from orchestrator.services.merging import GROUP, Report, count, expired, grouped, merge_group
 from orchestrator.spec import AS_FOUND, Reading
-from orchestrator.store import batches, lives, prices, restoring, steering, workers
+from orchestrator.store import batches, lineage, lives, prices, restoring, steering, workers
 from orchestrator.store import intake as store_intake
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
 from orchestrator.store.restoring import Unsent
-
-GROUP = 500
-
-
-@dataclass(slots=True)
-class Report:
-    """What was found of a batch's submissions, and what is left open."""
-
-    batch: Batch
-    ended: int = 0
-    by_task: int = 0
-    by_key: int = 0
-    for_person: int = 0
-    not_in_spec: int = 0
-    known: int = 0
-    damage: list[str] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "batch": self.batch.title,
-            "ended": self.ended,
-            "by_task": self.by_task,
-            "by_key": self.by_key,
-            "for_person": self.for_person,
-            "not_in_spec": self.not_in_spec,
-            "known": self.known,
-            "damage": self.damage,
-        }
 
 
 def recover(
@@ -104,10 +68,10 @@ def recover(
     missing = _missing_journals(context, directories)
     report.damage += [f"journal {file} of {host} is missing" for file, host in missing]
     token = uuid.uuid4().hex
-    for group in _grouped(book.submissions.values()):
+    for group in grouped(book.submissions.values()):
         with context.store.write() as tx:
             _lock(tx, batch, token)
-            _merge_group(tx, context, batch, group, report)
+            merge_group(tx, context, batch, group, report)
     since = first_sent_after
     if since is None and report.damage:
         # Something may have been sent of which the record is lost: ask for it under its key.
@@ -116,19 +80,23 @@ def recover(
         _assume_sent(context, batch, since, report, token)
     finishing.run_once(context)
     with context.store.write() as tx:
-        _register(tx, directories)
+        _register(tx, batch, directories)
         store_intake.unlock(tx, batch.id, token)
         report.batch = batches.get(tx, batch.id)
     return report
 
 
-def _register(tx: Tx, directories: Sequence[Path]) -> None:
+def _register(tx: Tx, batch: Batch, directories: Sequence[Path]) -> None:
     """What has been merged is as good as written by this database's own workers."""
     known = restoring.registered_journals(tx)
+    hosts = {socket.gethostname()}
     for directory in directories:
         for path in paths(directory):
-            if path.name not in known:
+            if path.name in known:
+                hosts.add(known[path.name][0])
+            else:
                 restoring.register_journal(tx, path.name, socket.gethostname())
+    lineage.found_again(tx, batch.name, batch.label, sorted(hosts))
 
 
 def _lock(tx: Tx, batch: Batch, token: str) -> None:
@@ -147,7 +115,7 @@ def _refuse_company(context: Context, directories: Sequence[Path]) -> None:
         here = f"{socket.gethostname()}:"
         alive = [name for name in workers.alive(tx) if not name.startswith(here)]
     alive += presence.living(context.presence)
-    busy = written_now(directories)
+    busy = written_now([path for directory in directories for path in paths(directory)])
     if alive or busy:
         who = ", ".join(alive) or f"a process that writes {busy[0].name}"
         raise UsageError(
@@ -205,52 +173,6 @@ def _missing_journals(context: Context, directories: Sequence[Path]) -> list[tup
     ]
 
 
-def _grouped(told: Iterable[Told]) -> Iterator[list[Told]]:
-    # Generation by generation: the last one speaks for the item.
-    ordered = iter(sorted(told, key=lambda one: (one.generation, one.row_key)))
-    while group := list(islice(ordered, GROUP)):
-        yield group
-
-
-def _merge_group(
-    tx: Tx, context: Context, batch: Batch, group: Sequence[Told], report: Report
-) -> None:
-    found = lives.by_key(tx, [told.idempotency_key for told in group])
-    new = [told for told in group if told.idempotency_key not in found]
-    places = restoring.places(tx, batch.id, new)
-    decided = []
-    for told in group:
-        stored = found.get(told.idempotency_key)
-        decision = merge(stored.life if stored else None, told, now=tx.now, policy=context.policy)
-        if decision is None:
-            report.known += stored is not None
-            continue
-        if stored is None:
-            place = places[told.idempotency_key]
-            stored = restoring.put_back(tx, batch.id, place.item_id, told, claimed(told, tx.now))
-            if not place.in_spec:
-                report.not_in_spec += 1
-                decision = without_row(decision)
-        elif stored.account != told.account:
-            restoring.reattribute(tx, stored.id, told.account)
-        decision = _expired(decision, tx.now, context.policy)
-        _count(report, decision.after.state, decision.after.needs_person)
-        decided.append((stored, decision))
-    lives.record(tx, decided, actor=context.actor)
-
-
-def _expired(decision: Decision, now: int, policy: Policy) -> Decision:
-    """A key too old to be sent again is a person's at once."""
-    life = decision.after
-    if (
-        life.state is not State.UNKNOWN
-        or life.needs_person
-        or key_trusted(life, now=now, policy=policy)
-    ):
-        return decision
-    return replace(decision, after=expire_key(life).after)
-
-
 def _unseen(context: Context, batch: Batch, row: Unsent, since: int, hold: int) -> Told:
     """A row of which nothing is known, as if it had been sent then."""
     key = batch.key_of(row, 0)
@@ -266,17 +188,6 @@ def _unseen(context: Context, batch: Batch, row: Unsent, since: int, hold: int) 
         hold_nanos=hold,
         attempts={"unseen": since},
     )
-
-
-def _count(report: Report, state: State, person: NeedsPerson | None) -> None:
-    if person:
-        report.for_person += 1
-    elif state is State.UNKNOWN:
-        report.by_key += 1
-    elif state in (State.QUEUED, State.PROCESSING):
-        report.by_task += 1
-    else:
-        report.ended += 1
 
 
 def _assume_sent(context: Context, batch: Batch, since: int, report: Report, token: str) -> None:
@@ -295,8 +206,8 @@ def _assume_sent(context: Context, batch: Batch, since: int, report: Report, tok
                 decision = merge(None, told, now=tx.now, policy=context.policy)
                 assert decision is not None  # noqa: S101 one attempt is never settled
                 stored = restoring.put_back(tx, batch.id, row.item_id, told, claimed(told, tx.now))
-                decision = _expired(decision, tx.now, context.policy)
-                _count(report, decision.after.state, decision.after.needs_person)
+                decision = expired(decision, tx.now, context.policy)
+                count(report, decision.after.state, decision.after.needs_person)
                 decided.append((stored, decision))
             lives.record(tx, decided, actor=context.actor)
             after = rows[-1].position

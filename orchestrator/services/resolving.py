@@ -11,6 +11,7 @@ from orchestrator.domain.money import Cost, to_usd
 from orchestrator.domain.submission import Decision, NeedsPerson
 from orchestrator.errors import UsageError
 from orchestrator.journal import JournalWriter, Verdict, VerdictKind
+from orchestrator.services import rejoining
 from orchestrator.services.context import Context
 from orchestrator.services.status import iso
 from orchestrator.store import batches, lives, steering
@@ -126,6 +127,7 @@ def settle(
         return sentences.get(one.row_key) or sentences.get(str(one.position)) or everywhere
 
     with context.store.write() as tx:
+        rejoining.refuse(tx)
         batches.lock(tx, batch.id)
         found = _waiting(tx, batch, rows)
         _refuse_strangers(batch, found, rows)

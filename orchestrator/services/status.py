@@ -13,6 +13,7 @@ from orchestrator.domain.gate import KINDS
 from orchestrator.domain.money import to_usd, to_usd_or_none
 from orchestrator.domain.outcome import GateReason
 from orchestrator.domain.states import IN_FLIGHT, OPEN, POLLED, State
+from orchestrator.services import rejoining
 from orchestrator.services.context import Context
 from orchestrator.services.pricing import Estimate, estimate
 from orchestrator.store import counting, gates, prices, reuse, views, workers
@@ -181,6 +182,7 @@ class BatchStatus:
             "deadline": iso(batch.deadline_at),
             "created_at": iso(batch.created_at),
             "finished_at": iso(batch.finished_at),
+            "archived_at": iso(batch.archived_at),
         }
 
     @staticmethod
@@ -259,6 +261,8 @@ def read(tx: Tx, context: Context, batch: Batch) -> BatchStatus:
         for item_state, number in other.items():
             waiting.setdefault(item_state, {})[OTHER_KEY] = number
         closed = _closed(tx, context, batch, counts)
+    behind = rejoining.gate(tx) if batch.finished_at is None else None
+    closed = closed if behind is None else [behind, *closed]
     standing = [gate for gate in closed if not _passes(gate)]
     state = batch_state(
         wanted=batch.wanted,

@@ -21,11 +21,11 @@ from orchestrator.domain.outcome import NotSent, SubmitOutcome
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import key_trusted
 from orchestrator.journal import Intent
-from orchestrator.services import gatekeeping, recording, telling, tracing, turns
+from orchestrator.services import gatekeeping, recording, rejoining, telling, tracing, turns
 from orchestrator.services.context import Context
 from orchestrator.services.desk import Desk
 from orchestrator.services.records import batch_record
-from orchestrator.store import batches, claims, gates, prices
+from orchestrator.store import batches, claims, gates, lineage, prices
 from orchestrator.store.batches import Batch
 from orchestrator.store.claims import Candidate, Claimed
 from orchestrator.store.engine import Tx
@@ -126,7 +126,8 @@ def claim_chunk(
         batch = batches.lock(tx, found[0].batch_id)
         barred = gates.closed(tx, context.provider, desk.account) and not probe
         elsewhere = batch.provider != context.provider
-        if barred or elsewhere or not batches.sends(batch):
+        behind = rejoining.bar(context) is not None or lineage.closed(tx) is not None
+        if barred or elsewhere or behind or not batches.sends(batch):
             claims.release(tx, [item.item_id for item in found])
             return None
         found = _of_account(tx, desk, batch, found)
@@ -211,7 +212,7 @@ async def _send(
     turn = await turns.take(desk, lambda: _patience(desk, held), buys=True)
     if isinstance(turn, str):
         return NotSent(turn)
-    reason = _too_late(desk, held, claimed)
+    reason = _too_late(desk, held, claimed) or rejoining.bar(desk.context)
     if recorder.stalled:
         reason = "the database is away, so an answer could not be recorded"
     if reason is not None:

@@ -77,6 +77,7 @@ class Batch:
     created_at: int
     published_at: int | None
     finished_at: int | None
+    archived_at: int | None
 
     @property
     def title(self) -> str:

@@ -280,10 +280,14 @@ def room(tx: Tx, account: str, limit: InFlight) -> Room:
 
 
 def candidates(tx: Tx, item_ids: Sequence[int]) -> list[Candidate]:
-    """What is still claimable of a chunk, locked, in the batch's order."""
+    """What is still claimable of a chunk, locked, in the batch's order.
+
+    Of one batch: ids in a message from before the database went back may be other rows' by now.
+    """
     query = _CANDIDATES_LOCKED if tx.locks_rows else _CANDIDATES
     rows = tx.conn.execute(query, {"ids": list(item_ids)})
     found = [dict(row) for row in rows.mappings()]
+    found = [row for row in found if row["batch_id"] == found[0]["batch_id"]]
     wholes = inputs.whole(tx, [(row["input_json"], row.pop("image")) for row in found])
     return [
         Candidate(**(row | {"state": State(row["state"]), "input_json": input_json}))

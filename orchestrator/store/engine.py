@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from orchestrator.domain.lineage import Sighting, went_back
 from orchestrator.errors import ConfigError
 from orchestrator.store import postgres
 from orchestrator.store.failures import mapped
@@ -58,6 +59,10 @@ class Store:
         self._clock = clock
         self._patience = patience
         self.engine = _engine(url, application, connections)
+        self._seen: Sighting | None = None
+        self._answered = time.monotonic()
+        self.went_back: str | None = None
+        """Why what this process committed may be lost; stays until it has been put right."""
 
     @property
     def is_sqlite(self) -> bool:
@@ -79,9 +84,36 @@ class Store:
         """The database's time, asked for together with saying how long things may take."""
         now = time.time_ns() // 1_000_000
         if conn.dialect.name == "postgresql":
-            opened = conn.exec_driver_sql(postgres.opening(patience or self._patience))
-            now = int(opened.one()[0])
+            # What was known before it was asked: another thread may be told of more meanwhile.
+            before = self._seen
+            opened = conn.exec_driver_sql(postgres.opening(patience or self._patience)).one()
+            now = int(opened[0])
+            if opened[1] is not None:
+                self._compare(before, Sighting(int(opened[2], 16), int(opened[1]), now))
+        self._answered = time.monotonic()
         return now if self._clock is None else self._clock()
+
+    def _compare(self, before: Sighting | None, now: Sighting) -> None:
+        reason = None if before is None else went_back(before, now)
+        if reason is not None:
+            self.went_back = self.went_back or reason
+        elif self.went_back is None:
+            self._seen = now
+
+    @property
+    def last_sighting(self) -> Sighting | None:
+        """Where the server stood when this process last had no reason to doubt it."""
+        return self._seen
+
+    def trust(self, sighting: Sighting | None) -> None:
+        """Go on from here: what may have been lost was put right, or nothing was remembered."""
+        self._seen = sighting
+        self.went_back = None
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the database last answered this process."""
+        return time.monotonic() - self._answered
 
     def close(self) -> None:
         self.engine.dispose()
@@ -165,28 +197,30 @@ def insert_many(
         raise DBAPIError(statement, None, error) from error
 
 
-def insert_missing(
+def insert_or_use(
     tx: Tx, table: Table, columns: Sequence[str], rows: Iterable[tuple[str | None, ...]]
 ) -> None:
-    """`insert_many` for columns of text, passing over rows that are there already.
+    """`insert_many` for columns of text and `used_at`, which alone is set anew in rows there are.
 
-    In the order of the first column: two who insert the same rows then never wait for each other
-    in a circle, and the index is walked one way.
+    In the order of the first column, the key: two who insert the same rows then never wait for each
+    other in a circle, and the index is walked one way. Whoever drops what is unused waits for its
+    rows, and sees that they are used.
     """
-    ordered = sorted(rows, key=lambda row: row[0] or "")
+    ordered = sorted({row[0]: row for row in rows}.values(), key=lambda row: row[0] or "")
     if not ordered:
         return
-    names = ", ".join(columns)
+    names = ", ".join((*columns, "used_at"))
+    used = f"ON CONFLICT ({columns[0]}) DO UPDATE SET used_at = excluded.used_at"
     if not tx.locks_rows:
         marks = ", ".join("?" * len(columns))
-        statement = f"INSERT OR IGNORE INTO {table.name} ({names}) VALUES ({marks})"
+        statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}, {tx.now}) {used}"
         tx.conn.exec_driver_sql(statement, ordered)
         return
     # One JSON text: the driver escapes each element of an array by itself, in Python.
     fields = ", ".join(f"value->>{at}" for at in range(len(columns)))
     tx.conn.exec_driver_sql(
-        f"INSERT INTO {table.name} ({names}) SELECT {fields} FROM json_array_elements(%s::json) "
-        "AS given (value) ON CONFLICT DO NOTHING",
+        f"INSERT INTO {table.name} ({names}) SELECT {fields}, {tx.now} "
+        f"FROM json_array_elements(%s::json) AS given (value) {used}",
         (json.dumps(ordered, ensure_ascii=False),),
     )
 

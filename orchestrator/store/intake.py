@@ -146,10 +146,12 @@ def stage(
     """
     present = known(tx, batch_id, [row.row_key for row in rows]) if compare else {}
     new = [row for row in rows if (row.row_key, row.digest) not in present]
+    # An archive may have dropped the input of a row that was taken back.
+    back = [row for row in rows if present.get((row.row_key, row.digest)) is State.WITHDRAWN]
+    inputs.keep(
+        tx, [NewInput(r.digest, r.model, r.input_json) for r in (*new, *back) if r.invalid is None]
+    )
     if new:
-        inputs.keep(
-            tx, [NewInput(r.digest, r.model, r.input_json) for r in new if r.invalid is None]
-        )
         insert_many(
             tx,
             t.items,
@@ -346,6 +348,7 @@ def publish(
             columns=json.dumps(list(columns), ensure_ascii=False),
             published_at=func.coalesce(b.published_at, tx.now),
             finished_at=None if reopened else b.finished_at,
+            archived_at=None if reopened else b.archived_at,
             intake_token=None,
             intake_until=None,
         )

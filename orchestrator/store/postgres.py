@@ -29,6 +29,12 @@ _KEPT_ALIVE = {
 _ELSEWHERE = frozenset({"25006", "57P01", "57P02", "57P03"})
 """Read-only, or going down: after a failover the server that is wanted is another one."""
 _APPLICATION_BYTES = 63
+_STANDS = """
+CASE WHEN pg_is_in_recovery() THEN NULL
+  ELSE CAST(pg_current_wal_flush_lsn() - '0/0' AS bigint) END,
+CASE WHEN pg_is_in_recovery() THEN NULL
+  ELSE substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END
+"""
 
 
 def is_postgres(url: str) -> bool:
@@ -125,11 +131,14 @@ def _host_and_port(place: str) -> tuple[str, str]:
 
 
 def opening(patience: Patience) -> str:
-    """The first statement of a transaction: its limits, and the database's time in it."""
+    """The first statement of a transaction: its limits, and the database's time in it.
+
+    Also where the server stands: the end of its log and its timeline, null while it recovers.
+    """
     limits = {
         "statement_timeout": patience.statement,
         "lock_timeout": patience.lock,
         "idle_in_transaction_session_timeout": patience.idle,
     }
     told = ", ".join(f"set_config('{name}', '{value}s', true)" for name, value in limits.items())
-    return f"SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), {told}"
+    return f"SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), {_STANDS}, {told}"

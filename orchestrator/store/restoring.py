@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from orchestrator.domain.recovery import Told
 from orchestrator.domain.states import State
@@ -15,6 +15,8 @@ from orchestrator.store import tables as t
 from orchestrator.store.engine import Tx
 from orchestrator.store.history import Entry
 from orchestrator.store.lives import Stored
+
+_GROUP = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +163,31 @@ def unsent_items(tx: Tx, batch_id: int, after: int, limit: int) -> list[Unsent]:
 
 def register_journal(tx: Tx, name: str, host: str) -> None:
     """Note a journal file before anything is written to it."""
-    tx.conn.execute(insert(t.journals).values(name=name, host=host, opened_at=tx.now))
+    epoch = select(t.lineage.c.epoch).scalar_subquery()
+    tx.conn.execute(insert(t.journals).values(name=name, host=host, opened_at=tx.now, epoch=epoch))
 
 
 def replace_journals(tx: Tx, old: Sequence[str], new: Sequence[str], host: str) -> None:
-    """What was in the old files is in the new ones."""
-    tx.conn.execute(delete(t.journals).where(t.journals.c.name.in_(old)))
+    """What was in the old files is in the new ones; all of it is known if all of theirs was."""
+    j = t.journals.c
+    known = select(func.count()).where(j.name.in_(old), j.complete_at.is_not(None))
+    whole = tx.conn.execute(known).scalar_one() == len(old)
+    tx.conn.execute(delete(t.journals).where(j.name.in_(old)))
     for name in new:
         register_journal(tx, name, host)
+    values = {"complete_at": tx.now if whole else None}
+    tx.conn.execute(update(t.journals).where(j.name.in_(new)).values(**values))
+
+
+def incomplete_journals(tx: Tx, names: Sequence[str]) -> list[str]:
+    """Which of these files may hold what this database does not know; unregistered ones too."""
+    j = t.journals.c
+    whole: set[str] = set()
+    for start in range(0, len(names), _GROUP):
+        group = names[start : start + _GROUP]
+        query = select(j.name).where(j.name.in_(group), j.complete_at.is_not(None))
+        whole.update(tx.conn.execute(query).scalars())
+    return [name for name in names if name not in whole]
 
 
 def registered_journals(tx: Tx) -> dict[str, tuple[str, int]]:

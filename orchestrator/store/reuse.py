@@ -109,6 +109,7 @@ def earlier(
             _I.digest.in_(list(digests)),
             _I.batch_id != batch_id,
             b.provider == provider,
+            b.archived_at.is_(None),
             _S.state == State.SUCCEEDED,
             _S.reused_from.is_(None),
             _S.task_id.is_not(None),

@@ -16,12 +16,45 @@ from orchestrator.store.history import Entry
 CANCELLED_CODE = "cancelled_before_sending"
 """The error code of items that a cancel took back; only these come back with a resume."""
 _ENDED_BADLY = (State.FAILED, State.CANCELLED, State.REJECTED)
+_HAS_INPUT = exists().where(t.inputs.c.digest == t.items.c.digest)
+"""What it would be sent with: an archive drops it in the end."""
 
 
 def want(tx: Tx, batch_id: int, wanted: Wanted, *, actor: str, detail: str = "") -> None:
     """Note what a person wants of the batch, whose row is locked in this transaction."""
     tx.conn.execute(update(t.batches).where(t.batches.c.id == batch_id).values(wanted=wanted))
     history.append(tx, actor, [Entry(batch_id, f"wanted {wanted}", detail=detail or None)])
+
+
+def want_as_of(
+    tx: Tx, batch_id: int, wanted: Wanted, *, budget_nanos: int | None, at: int, actor: str
+) -> bool:
+    """A person's word of that time, unless a later one is known; the batch's row is locked."""
+    h = t.history.c
+    later = exists().where(h.batch_id == batch_id, h.event.like("wanted %"), h.at >= at)
+    if tx.conn.execute(select(later)).scalar_one():
+        return False
+    want(tx, batch_id, wanted, actor=actor, detail="the journal knows it")
+    b = t.batches.c
+    tx.conn.execute(update(t.batches).where(b.id == batch_id).values(budget_nanos=budget_nanos))
+    if wanted is Wanted.CANCELLED:
+        withdraw_unsent(tx, batch_id, actor=actor)
+    elif wanted is Wanted.OPEN:
+        revive_withdrawn(tx, batch_id, actor=actor)
+    return True
+
+
+def reopen_if_open(tx: Tx, batch_id: int) -> None:
+    """A batch with an open item is not finished, whatever it was taken for."""
+    open_item = exists().where(
+        t.items.c.batch_id == batch_id, literal_column(f"items.{t.OPEN_ITEM}")
+    )
+    b = t.batches.c
+    tx.conn.execute(
+        update(t.batches)
+        .where(b.id == batch_id, b.finished_at.is_not(None), open_item)
+        .values(finished_at=None, archived_at=None)
+    )
 
 
 def withdraw_unsent(tx: Tx, batch_id: int, *, actor: str) -> int:
@@ -54,7 +87,10 @@ def revive_withdrawn(tx: Tx, batch_id: int, *, actor: str) -> int:
     """Put back what a cancel took; returns how many."""
     c = t.items.c
     where = (
-        (c.batch_id == batch_id) & (c.state == State.WITHDRAWN) & (c.error_code == CANCELLED_CODE)
+        (c.batch_id == batch_id)
+        & (c.state == State.WITHDRAWN)
+        & (c.error_code == CANCELLED_CODE)
+        & _HAS_INPUT
     )
     _append_for(tx, select(c.id).where(where), batch_id, Event.REVIVE, State.PENDING, actor)
     revived = tx.conn.execute(
@@ -77,7 +113,7 @@ def retryable(
     c = t.items.c
     query = (
         select(c.id, c.price_class, c.generation)
-        .where(c.batch_id == batch_id, c.state.in_(_ENDED_BADLY))
+        .where(c.batch_id == batch_id, c.state.in_(_ENDED_BADLY), _HAS_INPUT)
         .order_by(c.position)
     )
     if codes:
@@ -103,7 +139,7 @@ def retry(tx: Tx, batch_id: int, item_ids: Sequence[int], *, actor: str) -> int:
     retried = 0
     for start in range(0, len(item_ids), _GROUP):
         group = item_ids[start : start + _GROUP]
-        where = c.id.in_(group) & (c.batch_id == batch_id) & c.state.in_(_ENDED_BADLY)
+        where = c.id.in_(group) & (c.batch_id == batch_id) & c.state.in_(_ENDED_BADLY) & _HAS_INPUT
         _append_for(tx, select(c.id).where(where), batch_id, Event.RETRY, State.PENDING, actor)
         retried += tx.conn.execute(update(t.items).where(where).values(**_anew(tx))).rowcount
     if retried:
@@ -141,7 +177,11 @@ def buy_again(tx: Tx, item_id: int, generation: int, *, actor: str) -> bool:
 
 
 def _reopen(tx: Tx, batch_id: int) -> None:
-    tx.conn.execute(update(t.batches).where(t.batches.c.id == batch_id).values(finished_at=None))
+    tx.conn.execute(
+        update(t.batches)
+        .where(t.batches.c.id == batch_id)
+        .values(finished_at=None, archived_at=None)
+    )
 
 
 def _append_for(

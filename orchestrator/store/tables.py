@@ -25,7 +25,7 @@ from sqlmodel import Field, SQLModel
 
 from orchestrator.domain.account import DEFAULT
 
-SCHEMA = "0013"
+SCHEMA = "0016"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -112,6 +112,8 @@ class Batch(SQLModel, table=True):
     # Null while the first reading of its spec is not published: the batch is not there yet.
     published_at: int | None = _big(null=True)
     finished_at: int | None = _big(null=True)
+    # Since then only what recognises its rows and adds up its money is kept.
+    archived_at: int | None = _big(null=True)
 
 
 class CanaryRow(SQLModel, table=True):
@@ -143,12 +145,18 @@ class Input(SQLModel, table=True):
     """A normalised input, stored once by digest."""
 
     __tablename__ = "inputs"
+    __table_args__ = (
+        Index("inputs_by_use", "used_at"),
+        _partial("inputs_by_image", "image IS NOT NULL", "image"),
+    )
 
     digest: str = Field(sa_column=Column(Text, primary_key=True))
     model: str = _text()
     input_json: str = _text()
     image: str | None = _text(null=True)
     """The image that `input_json` has a reference to, by its SHA-256."""
+    used_at: int = _big(default=0)
+    """When a row was last given with it."""
 
 
 class Image(SQLModel, table=True):
@@ -459,6 +467,49 @@ class Journal(SQLModel, table=True):
     name: str = Field(sa_column=Column(Text, primary_key=True))
     host: str = _text()
     opened_at: int = _big()
+    # The epoch in which this database learned all that it says; null before the first.
+    epoch: str | None = _text(null=True)
+    # Nobody writes to it any more, and this database knows all that is in it.
+    complete_at: int | None = _big(null=True)
+
+
+class Lineage(SQLModel, table=True):
+    """One row: which server this database is on, and whether it went back and has to catch up.
+
+    `epoch` changes whenever it is seen to have gone back; nothing is sent while `closed_at` is set.
+    """
+
+    __tablename__ = "lineage"
+
+    id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    epoch: str = _text()
+    system: str = _text()
+    timeline: int | None = _big(null=True)
+    noticed_at: int = _big()
+    closed_at: int | None = _big(null=True)
+    reason: str | None = _text(null=True)
+
+
+class SchemaFloor(SQLModel, table=True):
+    """One row: the oldest revision whose programs may still work here; migrations that are not
+    additive raise it."""
+
+    __tablename__ = "schema_floor"
+
+    id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    revision: str = _text()
+
+
+class LostBatch(SQLModel, table=True):
+    """A batch that a host's journal knows purchases of and this database does not know."""
+
+    __tablename__ = "lost_batches"
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    label: str = Field(sa_column=Column(Text, primary_key=True))
+    host: str = Field(sa_column=Column(Text, primary_key=True))
+    purchases: int = _big()
+    noticed_at: int = _big()
 
 
 class Outbox(SQLModel, table=True):
@@ -567,6 +618,9 @@ chunks = _table(Chunk)
 workers = _table(Worker)
 beats = _table(Beat)
 journals = _table(Journal)
+lineage = _table(Lineage)
+lost_batches = _table(LostBatch)
+schema_floor = _table(SchemaFloor)
 outbox = _table(Outbox)
 spec_files = _table(SpecFile)
 schedules = _table(Schedule)

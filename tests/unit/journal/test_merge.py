@@ -23,6 +23,7 @@ from orchestrator.journal import (
     Record,
     VerdictKind,
     knows,
+    paths,
     read_batch,
     written_now,
 )
@@ -243,12 +244,12 @@ def test_a_later_directory_is_looked_through_too(tmp_path: Path) -> None:
 
 def test_only_a_file_that_is_being_written_counts_as_busy(tmp_path: Path) -> None:
     write_files(tmp_path, [[Purchase("k").intent(1)]])
-    assert written_now([tmp_path]) == []
+    assert written_now(paths(tmp_path)) == []
     writer = JournalWriter(tmp_path)
     writer.append([Purchase("k").intent(2)])
-    assert written_now([tmp_path]) == [writer.path]
+    assert written_now(paths(tmp_path)) == [writer.path]
     writer.close()
-    assert written_now([tmp_path]) == []
+    assert written_now(paths(tmp_path)) == []
 
 
 def test_an_intent_that_was_torn_while_it_was_written_is_not_known(tmp_path: Path) -> None:
