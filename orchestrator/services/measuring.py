@@ -17,7 +17,7 @@ from orchestrator.domain.expiry import known_expiry, url_expiry
 from orchestrator.domain.states import State
 from orchestrator.errors import OrchestratorError
 from orchestrator.services.context import Context
-from orchestrator.store import measures, workers
+from orchestrator.store import lineage, measures, workers
 from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
@@ -216,6 +216,12 @@ def _backlogs(tx: Tx, into: Families) -> None:
     )
     for buys, number in measures.living_processes(tx).items():
         alive.add(number, "yes" if buys else "no")
+    into.of("sending_stopped", "1 while the database is older than the journals know.").add(
+        int(lineage.closed(tx) is not None)
+    )
+    into.of("journals_missing", "Journals that sending then waits for.").add(
+        len(lineage.missing(tx))
+    )
     into.of("beats", "Beats whose ticks workers have heard within 20 s.").add(
         len(workers.beats(tx))
     )
