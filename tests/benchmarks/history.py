@@ -33,7 +33,7 @@ from tests.support.shop import Shop, accept
 from tests.support.stores import accepted
 from tests.support.valkey import short_directory, valkey_server
 
-ROUNDS = 20
+ROUNDS = 10
 CHUNK = 50
 _PAGES = text("""
 SELECT coalesce(sum(heap_blks_hit + heap_blks_read + coalesce(idx_blks_hit + idx_blks_read, 0)
