@@ -28,6 +28,8 @@ from tests.support.valkey import short_directory, valkey_server
 PEERS = {"a": "httpx", "a'": "httpx-aiohttp", "b": "tutorial", "d": "aiohttp"}
 LATENCIES = (0, 50, 500)
 ROUNDS = 3
+PROCESSES = 2
+"""That buy, of ours and of the tutorial's."""
 SERVER_CORE = 0
 SQLITE, POSTGRESQL = "ourselves, SQLite", "ourselves, PostgreSQL"
 NAMES = {
@@ -39,8 +41,8 @@ NAMES = {
     "postgresql": POSTGRESQL,
 }
 ROWS = {
-    0: {"httpx": 600, "httpx-aiohttp": 3000, "tutorial": 200, "aiohttp": 6000, "us": 6000},
-    50: {"httpx": 600, "httpx-aiohttp": 2000, "tutorial": 150, "aiohttp": 3000, "us": 4000},
+    0: {"httpx": 600, "httpx-aiohttp": 3000, "tutorial": 200, "aiohttp": 6000, "us": 3000},
+    50: {"httpx": 600, "httpx-aiohttp": 2000, "tutorial": 150, "aiohttp": 3000, "us": 3000},
     500: {"httpx": 400, "httpx-aiohttp": 400, "tutorial": 40, "aiohttp": 400, "us": 1500},
 }
 
@@ -103,7 +105,10 @@ def tutorial(place: Path, url: str) -> Iterator[tuple[dict[str, str], list[int]]
         }
         command = [sys.executable, "-m", "celery", "-A", "tests.benchmarks.tutorial", "worker"]
         worker = subprocess.Popen(
-            [*command, "--concurrency=2", "--loglevel=ERROR"], env=env, stderr=subprocess.DEVNULL
+            [*command, f"--concurrency={PROCESSES}", "--loglevel=ERROR"],
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         try:
             yield env, [worker.pid, broker.process.pid]
@@ -168,10 +173,13 @@ def by_us(us: Ourselves, name: str, kind: str, latency: int, rows: int) -> Measu
 
 
 @contextmanager
-def ready(place: Path, port: int, latency: int, database: str | None) -> Iterator[Ourselves]:
+def ready(
+    place: Path, port: int, latency: int, database: str | None, processes: int = PROCESSES
+) -> Iterator[Ourselves]:
     """Our processes, warm: a few rows were bought, so that a price is known."""
     place.mkdir()
-    with running(place, f"http://127.0.0.1:{port}/{latency}/api/v1", database=database) as us:
+    url = f"http://127.0.0.1:{port}/{latency}/api/v1"
+    with running(place, url, database=database, processes=processes) as us:
         us.submit("warm", 150)
         us.await_states("warm", {"queued"}, 150)
         yield us
