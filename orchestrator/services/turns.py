@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from orchestrator.domain.breaker import TRIPS_AFTER
 from orchestrator.domain.outcome import (
     AskLater,
     GateReason,
@@ -42,7 +43,9 @@ async def _ask(
     await asyncio.sleep(0)
     while True:
         try:
-            answer = await desk.limiter.acquire(buys=buys, most=1 + len(line.waiting))
+            # No more at once than show whether all of them fail.
+            most = min(1 + len(line.waiting), TRIPS_AFTER)
+            answer = await desk.limiter.acquire(buys=buys, most=most)
         except ServiceError as error:
             # Without the limiter nobody knows the rate: stop rather than guess.
             line.refuse(error.message)

@@ -10,7 +10,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from tests.support.composed import BIN, ROOT, composed
 from workers.config import POLL, SUBMIT, TICKS
@@ -30,7 +30,7 @@ KEDA = {
 
 def documents(*paths: Any) -> Iterator[dict[str, Any]]:
     for path in paths:
-        yield from YAML(typ="safe").load_all(path.read_text())
+        yield from yaml.safe_load_all(path.read_text())
 
 
 EVERYTHING = list(documents(*FILES))
@@ -57,7 +57,7 @@ def test_kustomize_renders_all_of_it() -> None:
         ["kubectl", "kustomize", str(FOLDER)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    rendered = list(YAML(typ="safe").load_all(done.stdout))
+    rendered = list(yaml.safe_load_all(done.stdout))
     kinds = sorted((one["kind"], one["metadata"]["name"]) for one in rendered)
     written = (one for one in EVERYTHING if one["kind"] != "Secret")
     assert kinds == sorted((one["kind"], one["metadata"]["name"]) for one in written)

@@ -220,6 +220,7 @@ def test_a_newer_database(here: Installation) -> None:
     store = Store(f"sqlite:///{here.folder / 'data' / 'orchestrator.db'}")
     with store.write() as tx:
         tx.conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        tx.conn.exec_driver_sql("UPDATE schema_floor SET revision = '9998'")
     assert schema.current(store) == "9999"
     store.close()
     done = here.call("status", "my")

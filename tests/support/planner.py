@@ -19,6 +19,7 @@ from orchestrator.store import occurrences, schedules
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Store, Tx
 from orchestrator.store.occurrences import Run
+from orchestrator.store.patience import Patience
 from orchestrator.store.schedules import Schedule
 from tests.support.stores import PROVIDER, Clock
 
@@ -34,20 +35,20 @@ class MortalStore(Store):
     dead = False
 
     @contextmanager
-    def read(self) -> Iterator[Tx]:
+    def read(self, patience: Patience | None = None) -> Iterator[Tx]:
         self._live()
-        with super().read() as tx:
+        with super().read(patience) as tx:
             yield tx
 
     @contextmanager
-    def write(self) -> Iterator[Tx]:
+    def write(self, patience: Patience | None = None) -> Iterator[Tx]:
         self._live()
         before = after = False
         if self.fate is not None:
             left, committed = self.fate
             self.fate = (left - 1, committed)
             before, after = left == 0 and not committed, left == 0 and committed
-        with super().write() as tx:
+        with super().write(patience) as tx:
             yield tx
             if before:
                 self.dead = True

@@ -61,7 +61,7 @@ class Repeater:
 
 def rows_of(message: dict[str, Any]) -> list[int]:
     """The items of a submit message."""
-    (_, items, _), _, _ = json.loads(base64.b64decode(str(message["body"])))
+    (_, items, *_), _, _ = json.loads(base64.b64decode(str(message["body"])))
     found: list[int] = items
     return found
 
