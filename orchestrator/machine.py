@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from orchestrator import __version__
+from orchestrator import __version__, places
 from orchestrator.domain import mounts
 from orchestrator.domain.fleet import About
 from orchestrator.settings import Settings
@@ -76,14 +76,7 @@ def _directory(folder: Path) -> tuple[str, int | None]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not target.exists():
-            draft = folder / f".{uuid.uuid4().hex}"
-            draft.write_text(uuid.uuid4().hex + "\n", encoding="ascii")
-            try:
-                os.link(draft, target)
-            except FileExistsError:
-                pass
-            finally:
-                draft.unlink()
+            places.write_once(target, uuid.uuid4().hex)
         return target.read_text(encoding="ascii").strip(), shutil.disk_usage(folder).free
     except OSError:
         return "", None

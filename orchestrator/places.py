@@ -46,12 +46,16 @@ def create_data_dir(path: Path) -> bool:
 
 
 def _write_id(path: Path) -> None:
-    """Create the id once: linking a finished file is atomic, so two starters agree."""
+    """Create the id once."""
     target = path / _ID_FILE
-    if target.exists():
-        return
-    draft = path / f".{uuid.uuid4().hex}"
-    draft.write_text((_former_id(path) or uuid.uuid4().hex[:12]) + "\n", encoding="ascii")
+    if not target.exists():
+        write_once(target, _former_id(path) or uuid.uuid4().hex[:12])
+
+
+def write_once(target: Path, text: str) -> None:
+    """A file with this line, unless there is one: linking is atomic, so two starters agree."""
+    draft = target.parent / f".{uuid.uuid4().hex}"
+    draft.write_text(text + "\n", encoding="ascii")
     try:
         os.link(draft, target)
     except FileExistsError:

@@ -32,6 +32,7 @@ from orchestrator.services.measuring import Measurer
 from orchestrator.store import batches, claims, workers
 from orchestrator.store.claims import Chunk
 from orchestrator.store.engine import Store
+from tests.support import finished
 from tests.support.postgres import fresh_database, postgres_server
 from tests.support.shop import Shop, accept
 from tests.support.valkey import short_directory, valkey_server
@@ -77,54 +78,9 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path, broker: str) -> Iterato
 def fill(shop: Shop) -> None:
     """Many batches of finished rows, as if all of them had been bought."""
     shop.submit(1, name="first")
-    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) "
-    copied = "INSERT INTO {table} ({into}) " + numbers.format("{rows}") + "SELECT {values} FROM n"
     with shop.store.write() as tx:
         tx.conn.execute(text("UPDATE items SET state = 'withdrawn'"))
-        for table, columns in _COLUMNS.items():
-            rows = FINISHED // 100 if table in ("batches", "revisions") else FINISHED
-            into, values = ", ".join(columns), ", ".join(columns.values())
-            tx.conn.execute(text(copied.format(table=table, rows=rows, into=into, values=values)))
-    _analyse(shop.store)
-
-
-_COLUMNS: dict[str, dict[str, str]] = {
-    "batches": {
-        "id": "100 + i", "name": "'b' || i", "label": "'l'", "namespace": "''", "key_version": "1",
-        "provider": "'http://127.0.0.1:1/api/v1'", "wanted": "'open'", "columns": "'[]'",
-        "created_at": "1", "published_at": "1", "finished_at": "1",
-    },
-    "revisions": {
-        "id": "100 + i", "batch_id": "100 + i", "state": "'published'", "source": "'s'",
-        "actor": "'me'", "created_at": "1",
-    },
-    "inputs": {"digest": "'d' || i", "model": "'kling-v2-6'", "input_json": "'{}'"},
-    "items": {
-        "id": "1000 + i", "batch_id": "101 + i / 100 % 200", "revision_id": "101 + i / 100 % 200",
-        "seen_revision_id": "101", "position": "i", "row_key": "'r' || i", "digest": "'d' || i",
-        "model": "'kling-v2-6'", "price_class": "'std'", "source": "'{}'", "state": "'succeeded'",
-        "submission_id": "1000 + i", "updated_at": "1",
-    },
-    "submissions": {
-        "id": "1000 + i", "batch_id": "101 + i / 100 % 200", "item_id": "1000 + i",
-        "generation": "0", "idempotency_key": "'k' || i", "account": "'acc'",
-        "price_class": "'std'", "state": "'succeeded'", "tries": "1", "conflicts": "0",
-        "polls": "3", "unresolved": "false", "accepted_at": "1", "finished_at": "2",
-        "task_id": "'t' || i", "actual_nanos": "5",
-    },
-    "outputs": {"submission_id": "1000 + i", "ordinal": "0", "url": "'u'", "seen_at": "i"},
-    "history": {
-        "batch_id": "101", "item_id": "1000 + i", "event": "'x'", "actor": "'a'",
-        "at": "1",
-    },
-}  # fmt: skip
-
-
-def _analyse(store: Store) -> None:
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        if not store.is_sqlite:
-            # An embedded database is never analysed: its plans must be right without.
-            conn.execute(text("VACUUM ANALYZE"))
+    finished.fill(shop.store, FINISHED)
 
 
 @contextmanager
