@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -13,22 +15,33 @@ from tests.support.sandbox import sandbox
 CHUNK = 50
 
 
-def test_twenty_rows_behind_thousands_start_within_two_chunks(tmp_path: Path) -> None:
-    """Behind the chunk under way, and the two whose messages had left."""
+def test_twenty_rows_behind_thousands_do_not_wait_for_them(tmp_path: Path) -> None:
+    """Within two chunks where a reservation outlasts them, which a busy machine does not promise.
+
+    That is held where no clock matters, in tests/integration/test_ticks.py.
+    """
     with sandbox(tmp_path / "provider", "--queue", "0.1", "--median", "0.3") as provider:
         paced = {"ORCHESTRATOR_WORKER_PROCESSES": "1", "ORCHESTRATOR_REQUESTS_PER_SECOND": "40"}
         here = Installation(tmp_path, provider.base_url, paced)
-        up = here.start("up", "--no-flower")
-        assert here.call("submit", here.prompts("large.csv", 5_000)).returncode == 0
-        until(lambda: provider.charges >= CHUNK)
-        assert here.call("submit", here.prompts("small.csv", 20)).returncode == 0
-        before = provider.charges
-        until(lambda: here.status("small")["sent"] == 20)
-        bought = {row["idempotency_key"] for row in here.results("small")}
-        until(lambda: len(ours(provider.root, bought)) == 20)
+        with started(here):
+            assert here.call("submit", here.prompts("large.csv", 5_000)).returncode == 0
+            until(lambda: provider.charges >= CHUNK)
+            assert here.call("submit", here.prompts("small.csv", 20)).returncode == 0
+            before = provider.charges
+            until(lambda: here.status("small")["sent"] == 20)
+            bought = {row["idempotency_key"] for row in here.results("small")}
+            until(lambda: len(ours(provider.root, bought)) == 20)
         order = ours(provider.root, bought)
-        assert order[0] - before <= 3 * CHUNK
+        assert order[0] - before <= 10 * CHUNK, "of a hundred chunks that were there before"
         assert order[-1] - order[0] == 19, "all twenty in one chunk"
+
+
+@contextlib.contextmanager
+def started(here: Installation) -> Iterator[None]:
+    up = here.start("up", "--no-flower")
+    try:
+        yield
+    finally:
         up.send_signal(signal.SIGTERM)
         up.communicate(timeout=60)
 
