@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -437,6 +438,7 @@ class Buying(RuleBasedStateMachine):
         assert not book.damage
 
 
+pytestmark = pytest.mark.timeout(600)
 TestBuying = Buying.TestCase
 TestBuying.settings = settings(
     max_examples=EXAMPLES,
