@@ -45,8 +45,14 @@ def poll_chunk(token: str, account: str) -> int:
     """Ask how the leased submissions are doing."""
     process = current()
     desk = process.desk(account)
-    # Without the key another worker asks, once the short lease is over.
-    return 0 if desk is None else process.work(polling.run_chunk(desk, token))
+    if desk is None:
+        # Another worker asks, once the short lease is over.
+        return 0
+
+    def refill() -> None:
+        dispatch.refill(process.context, account, publish_submit)
+
+    return process.work(polling.run_chunk(desk, token, refill=refill))
 
 
 @app.task(base=Tick, name="workers.dispatch", send_events=False)

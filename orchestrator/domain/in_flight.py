@@ -26,6 +26,11 @@ class InFlight:
         most = () if self.most is None else (str(self.most),)
         return ",".join((*most, *(f"{model}={n}" for model, n in self.by_model.items())))
 
+    def lowered(self, by_model: Mapping[str, int]) -> InFlight:
+        """This limit, and for these models no more than so many either."""
+        least = {m: min(n, self.by_model.get(m, n)) for m, n in by_model.items()}
+        return InFlight(self.most, {**self.by_model, **least})
+
     def room(self, running: Mapping[str, int]) -> Room:
         """What is left beside what runs, given by model."""
         most = None if self.most is None else self.most - sum(running.values())

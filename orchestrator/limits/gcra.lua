@@ -1,13 +1,14 @@
 -- Leave to send some requests now: the account's gate, its rate (GCRA), and the pace of their kind.
 --
--- KEYS[1]  orchestrator:{account}:gate  "timed|reason" or "held|reason"; expires by itself
+-- KEYS[1]  orchestrator:{account}:gate  "timed|reason", "held|reason" or "buys|reason";
+--                                       expires by itself
 -- KEYS[2]  orchestrator:{account}:rate  theoretical arrival time of the next request, in
 --                                       microseconds of this server's clock; expires when past
 -- KEYS[3]  orchestrator:{account}:pace:<kind>  what slow.lua wrote after a refusal, and `arrival`
 --                                       as above for this kind; gone at the full rate
 -- ARGV[1]  microseconds between two requests at the full rate; 0 is no limit
 -- ARGV[2]  requests that may come at once (at least 1)
--- ARGV[3]  "ask" for a request that buys nothing: it passes a gate that is held
+-- ARGV[3]  "ask" for a request that buys nothing: only a timed gate stops it
 -- ARGV[4]  microseconds to take for the time; empty is this server's clock
 -- ARGV[5]  how many requests are ready to be sent at once (at least 1)
 --
@@ -17,7 +18,7 @@
 -- Over any t seconds at most rate * t + burst requests are granted.
 
 local gate = redis.call('GET', KEYS[1])
-if gate and not (ARGV[3] == 'ask' and string.sub(gate, 1, 5) == 'held|') then
+if gate and not (ARGV[3] == 'ask' and string.sub(gate, 1, 6) ~= 'timed|') then
   return {'closed', redis.call('PTTL', KEYS[1]), gate}
 end
 

@@ -81,7 +81,8 @@ class RateLimiter:
     async def acquire(self, *, buys: bool = True, most: int = 1) -> Granted | Wait | Closed:
         """Leave for one request, or for up to `most` that are ready to be sent, in one atomic call.
 
-        Those that buy nothing pass a held gate: what was paid for is asked about all the same.
+        Those that buy nothing pass a gate that is held, or closed for purchases alone: what was
+        paid for is asked about all the same.
         """
         keys = [self._gate, self._rate, self._paces[buys]]
         arguments: list[str | int] = [self._interval, self._burst, _kind(buys=buys), self._now()]
@@ -94,7 +95,7 @@ class RateLimiter:
                 return Wait(micros / 1_000_000)
             case [b"closed" | "closed", int(millis), bytes() | str() as gate]:
                 kind, _, reason = _text(gate).partition("|")
-                return Closed(max(millis, 1) / 1000 if kind == "timed" else None, reason)
+                return Closed(None if kind == "held" else max(millis, 1) / 1000, reason)
             case _:
                 raise ServiceError(
                     f"the broker gave an unexpected answer to the rate limit: {answer!r:.100}",
@@ -112,12 +113,15 @@ class RateLimiter:
         arguments: list[str | int] = [self._interval, granted.at, self._now()]
         return bool(await _asked(self._slow(keys=[self._paces[buys]], args=arguments)))
 
-    async def close(self, reason: str, seconds: float | None) -> None:
+    async def close(self, reason: str, seconds: float | None, *, asks: bool = True) -> None:
         """Mirror a closed gate for `seconds`; None until `open`, renewed at least every 5 minutes.
+
+        One that is closed for `seconds` stops what buys nothing too, unless `asks` is False.
 
         A gate is never shortened, and one without a known end is not replaced by one with an end.
         """
-        kind, length = ("held", HELD_SECONDS) if seconds is None else ("timed", seconds)
+        timed = "timed" if asks else "buys"
+        kind, length = ("held", HELD_SECONDS) if seconds is None else (timed, seconds)
         millis = math.ceil(min(max(length, 0.001), _LONGEST) * 1000)
         await _asked(self._close(keys=[self._gate], args=[f"{kind}|{reason}", millis]))
 

@@ -16,6 +16,7 @@ from orchestrator.domain.gate import KINDS, Probe
 from orchestrator.domain.in_flight import PLENTY, Room, model_of
 from orchestrator.domain.money import to_usd
 from orchestrator.domain.states import State
+from orchestrator.services import capping
 from orchestrator.services.context import Context
 from orchestrator.store import batches, claims, gates, lineage, lives, prices, workers
 from orchestrator.store.batches import Batch
@@ -48,6 +49,13 @@ def run_once(context: Context, publish: Callable[[Chunk], None]) -> int:
     for chunk in chunks:
         publish(chunk)
     return len(chunks)
+
+
+def refill(context: Context, account: str, publish: Callable[[Chunk], None]) -> int:
+    """The same at once, where the account may have only so many in flight and some have ended."""
+    with context.store.read() as tx:
+        limited = bool(capping.limit(tx, context, account))
+    return run_once(context, publish) if limited else 0
 
 
 @dataclass(slots=True)
@@ -86,7 +94,8 @@ def _ways(tx: Tx, context: Context) -> dict[str, _Way]:
 
 def _way(tx: Tx, context: Context, account: Account, probing: list[Gate]) -> _Way:
     several = len(context.accounts) > 1
-    limit, size, ahead = account.in_flight, context.timing.chunk_size, None
+    limit = capping.limit(tx, context, account.id)
+    size, ahead = context.timing.chunk_size, None
     most = account.rows_in(CHUNK_SECONDS_OF_SEVERAL if several else CHUNK_SECONDS)
     if most is not None:
         size = min(size, most)

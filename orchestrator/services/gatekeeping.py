@@ -65,14 +65,15 @@ def breaker_order(outcome: SubmitOutcome | NotSent) -> GateOrder:
     return GateOrder(GateReason.FAILING, detail, None)
 
 
-async def mirror(desk: Desk, orders: Iterable[GateOrder]) -> None:
+async def mirror(desk: Desk, orders: Iterable[GateOrder], *, asks: bool = True) -> None:
     """Close the gate at the limiter too, where every sender of the fleet asks for its turn.
 
-    The database is the truth; with the limiter out of reach nobody gets a turn anyway.
+    `asks` False: where they close for a time, polls go on. The database is the truth; with the
+    limiter out of reach nobody gets a turn anyway.
     """
     for order in orders:
         try:
-            await desk.limiter.close(order.reason, order.seconds)
+            await desk.limiter.close(order.reason, order.seconds, asks=asks)
         except ServiceError:
             return
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from orchestrator import __version__
-from orchestrator.domain import lateness
+from orchestrator.domain import lateness, learned_cap
 from orchestrator.domain.batch import batch_state
 from orchestrator.domain.expiry import known_expiry, url_expiry
 from orchestrator.domain.states import State
 from orchestrator.errors import OrchestratorError
 from orchestrator.services.context import Context
-from orchestrator.store import lineage, measures, workers
+from orchestrator.store import lineage, measures, refusals, workers
 from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
@@ -79,6 +79,7 @@ class Measurer:
         _in_flight(tx, into)
         _backlogs(tx, into)
         _gates(tx, into)
+        _caps(tx, into, self._context.provider)
         _urls(tx, into)
         _schedules(tx, into)
         _latenesses(tx, into, self._context.provider)
@@ -252,6 +253,18 @@ def _gates(tx: Tx, into: Families) -> None:
     for labels, moments in found.items():
         closed.add(len(moments), *labels)
         since.add(max(0, tx.now - min(moments)) / 1000, *labels)
+
+
+def _caps(tx: Tx, into: Families, provider: str) -> None:
+    learned = into.of(
+        "in_flight_cap",
+        "So many may be in flight, as refusals have taught; none while they teach nothing.",
+        *("account", "model"),
+    )
+    for account, model, refusal in refusals.of_accounts(tx, provider):
+        number = learned_cap.cap(refusal, tx.now)
+        if number is not None:
+            learned.add(number, account, model)
 
 
 def _urls(tx: Tx, into: Families) -> None:

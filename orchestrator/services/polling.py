@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 
 from orchestrator.domain.outcome import AskLater, Detail, PollOutcome
-from orchestrator.services import recording, turns
+from orchestrator.services import capping, recording, turns
 from orchestrator.services.context import Context
 from orchestrator.services.desk import Desk
 from orchestrator.store import lives
@@ -56,23 +56,38 @@ def _lease_due(context: Context, account: str, publish: Callable[[str, int, str]
     return sent
 
 
-async def run_chunk(desk: Desk, token: str) -> int:
-    """Poll the submissions under a lease; returns how many answers were recorded."""
-    held, now = await asyncio.to_thread(_held, desk, token)
+async def run_chunk(desk: Desk, token: str, *, refill: Callable[[], object] = lambda: None) -> int:
+    """Poll the submissions under a lease; returns how many answers were recorded.
+
+    `refill` is done whenever ends are on record; what it raises is raised at the end.
+    """
+    held, now, limited = await asyncio.to_thread(_held, desk, token)
     if not held:
         return 0
-    recorder = recording.Recorder(desk, token, held, now=now)
-    async with recorder.running(), asyncio.TaskGroup() as group:
-        for stored in held:
-            group.create_task(_poll(desk, stored, now, recorder))
+    moment = recording.SHORT_MOMENT_SECONDS if limited else recording.MOMENT_SECONDS
+    recorder = recording.Recorder(desk, token, held, now=now, moment=moment)
+    beside = asyncio.create_task(_refill(recorder.freed, refill))
+    try:
+        async with recorder.running(), asyncio.TaskGroup() as group:
+            for stored in held:
+                group.create_task(_poll(desk, stored, now, recorder))
+    finally:
+        await beside
     return recorder.recorded
 
 
-def _held(desk: Desk, token: str) -> tuple[list[Stored], int]:
+async def _refill(freed: asyncio.Queue[bool], refill: Callable[[], object]) -> None:
+    while await freed.get():
+        await asyncio.to_thread(refill)
+
+
+def _held(desk: Desk, token: str) -> tuple[list[Stored], int, bool]:
+    """What is to be asked about, the database's time, whether only so many may be in flight."""
     with desk.context.store.write() as tx:
         until = tx.now + LEASE_MS + desk.context.timing.request
         lives.own_poll_lease(tx, token, desk.owner, until=until)
-        return lives.under_lease(tx, token), tx.now
+        limited = bool(capping.limit(tx, desk.context, desk.account))
+        return lives.under_lease(tx, token), tx.now, limited
 
 
 async def _poll(desk: Desk, stored: Stored, now: int, recorder: recording.Recorder) -> None:

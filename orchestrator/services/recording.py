@@ -18,6 +18,7 @@ from orchestrator.domain.outcome import (
     Accepted,
     Ambiguous,
     Gated,
+    GateReason,
     NothingCharged,
     NotSent,
     PollOutcome,
@@ -34,13 +35,15 @@ from orchestrator.domain.submission import (
     span_of,
 )
 from orchestrator.journal import Outcome, OutcomeKind, Record, Terminal
-from orchestrator.services import gatekeeping, telling, tracing
+from orchestrator.services import capping, gatekeeping, telling, tracing
 from orchestrator.services.desk import Desk
 from orchestrator.store import batches, failures, gates, lives, prices, sketches, steering
 from orchestrator.store.engine import Tx
 from orchestrator.store.lives import Stored
 
 MOMENT_SECONDS = 0.3
+SHORT_MOMENT_SECONDS = 0.1
+"""The same for ends that others wait for, since only so many may be in flight."""
 RETRY_SECONDS = 0.5
 """Between two tries to commit while the database is away."""
 _BAD_ENDS = frozenset({State.FAILED, State.CANCELLED})
@@ -52,6 +55,8 @@ class Sent:
 
     outcome: SubmitOutcome | NotSent
     trips: GateOrder | None = None
+    full: bool = False
+    """As many tasks were in flight as the provider is known to take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,14 @@ class Recorder:
     """
 
     def __init__(
-        self, desk: Desk, token: str, held: Iterable[Stored], *, now: int, probe: bool = False
+        self,
+        desk: Desk,
+        token: str,
+        held: Iterable[Stored],
+        *,
+        now: int,
+        probe: bool = False,
+        moment: float = MOMENT_SECONDS,
     ) -> None:
         self._desk = desk
         self._token = token
@@ -80,6 +92,7 @@ class Recorder:
         self._now = now
         self._started = desk.monotonic()
         self._probe = probe
+        self._moment = moment
         self._queue: asyncio.Queue[tuple[int, Answer] | None] = asyncio.Queue()
         self._journalled: list[Decided] | None = None
         self.recorded = 0
@@ -87,6 +100,10 @@ class Recorder:
         """State -> how many of the answers have brought their submission there."""
         self.times: dict[int, tuple[float, float]] = {}
         """Submission -> when its request left and its answer came, by the wall clock in seconds."""
+        self.freed: asyncio.Queue[bool] = asyncio.Queue()
+        """True for each group with tasks that have ended; False when all is recorded."""
+        self.shut = 0.0
+        """Seconds for which a refusal of a task too many closes the gate."""
         self.stalled = False
         """What was answered cannot be recorded now: nothing more may be sent."""
 
@@ -101,7 +118,10 @@ class Recorder:
             yield
         finally:
             self._queue.put_nowait(None)
-            await writer
+            try:
+                await writer
+            finally:
+                self.freed.put_nowait(False)
 
     async def _write_groups(self) -> None:
         done = False
@@ -111,8 +131,15 @@ class Recorder:
                 kept = await self._write_out(group)
                 self.recorded += len(kept)
                 self.states.update(str(decision.after.state) for _, decision, _ in kept)
-                orders = [decision.gate for _, decision, _ in kept if decision.gate]
-                await gatekeeping.mirror(self._desk, orders)
+                if any(
+                    decision.event and decision.after.state in TERMINAL for _, decision, _ in kept
+                ):
+                    self.freed.put_nowait(True)
+                for full in (False, True):
+                    orders = [d.gate for _, d, a in kept if d.gate and _full(a) is full]
+                    await gatekeeping.mirror(self._desk, orders, asks=not full)
+                    if full:
+                        self.shut = max([self.shut, *(order.seconds or 0.0 for order in orders)])
                 await telling.tell(self._desk.context, kept)
                 sent = any(isinstance(answer, Sent) for _, _, answer in kept)
                 now = self._desk.wall()
@@ -124,7 +151,7 @@ class Recorder:
         group: list[tuple[int, Answer]] = []
         entry = await self._queue.get()
         try:
-            async with asyncio.timeout(MOMENT_SECONDS):
+            async with asyncio.timeout(self._moment):
                 while entry is not None:
                     group.append(entry)
                     entry = await self._queue.get()
@@ -244,6 +271,7 @@ class Recorder:
         orders |= {a.trips.reason: a.trips for _, _, a in kept if isinstance(a, Sent) and a.trips}
         for order in orders.values():
             gatekeeping.close(tx, context, account, order)
+        capping.note(tx, context, account, [s for s, _, answer in kept if _too_many(answer)])
         self._buy_anew(tx, kept)
 
     def _buy_anew(self, tx: Tx, kept: Sequence[Decided]) -> None:
@@ -273,6 +301,17 @@ class Recorder:
 
 def _accepted(answer: Answer) -> bool:
     return isinstance(answer.outcome, Accepted)
+
+
+def _full(answer: Answer) -> bool:
+    """Whether that was one task too many, and no request too many: polls need not stop."""
+    return isinstance(answer, Sent) and answer.full and _too_many(answer)
+
+
+def _too_many(answer: Answer) -> bool:
+    """Whether a purchase was refused with a 429."""
+    outcome = answer.outcome
+    return isinstance(outcome, NothingCharged) and outcome.gate is GateReason.RATE_LIMITED
 
 
 def _kind(outcome: SubmitOutcome | NotSent) -> OutcomeKind:

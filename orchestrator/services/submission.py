@@ -16,12 +16,19 @@ from orchestrator.domain import clocks
 from orchestrator.domain.clocks import Skew
 from orchestrator.domain.deadline import passed
 from orchestrator.domain.identity import body_from_json
-from orchestrator.domain.in_flight import NO_LIMIT
 from orchestrator.domain.outcome import NotSent, SubmitOutcome
 from orchestrator.domain.states import State
 from orchestrator.domain.submission import key_trusted
 from orchestrator.journal import Intent
-from orchestrator.services import gatekeeping, recording, rejoining, telling, tracing, turns
+from orchestrator.services import (
+    capping,
+    gatekeeping,
+    recording,
+    rejoining,
+    telling,
+    tracing,
+    turns,
+)
 from orchestrator.services.context import Context
 from orchestrator.services.desk import Desk
 from orchestrator.services.records import batch_record
@@ -34,6 +41,8 @@ from orchestrator.telemetry import logs
 
 MARGIN_SECONDS = 2.0
 """What a lease must outlast a request by, for recording it."""
+SOON_SECONDS = 2.0
+"""How long a process waits for a gate to open, where there is nothing else that it could send."""
 PATIENCE_OF_SEVERAL = 15.0
 """Seconds that rows wait at the limiter where other accounts wait for the process meanwhile."""
 
@@ -48,6 +57,11 @@ class ClaimedChunk:
     now: int
     wall: float
     monotonic: float
+    full: frozenset[str]
+    """Models of which as many are in flight, these included, as the provider is known to take."""
+
+    def at_cap(self, claimed: Claimed) -> bool:
+        return claimed.item.model in self.full
 
 
 async def run_chunk(
@@ -61,13 +75,20 @@ async def run_chunk(
     """Send what is still claimable of a chunk; returns how many answers were recorded.
 
     `meanwhile` is done while the requests are on their way; what it raises is raised at the end.
+    It is done again as soon as the provider has room again, where it refused a task too many.
     """
     held = await asyncio.to_thread(_take_on, desk, chunk_id, item_ids, probe=probe)
     beside = asyncio.create_task(asyncio.to_thread(meanwhile))
     try:
-        return await _send_all(desk, chunk_id, held, probe=probe) if held is not None else 0
+        if held is None:
+            return 0
+        recorder = await _send_all(desk, chunk_id, held, probe=probe)
     finally:
         await beside
+    if 0 < recorder.shut <= SOON_SECONDS and len(desk.context.accounts) == 1:
+        await asyncio.sleep(recorder.shut)
+        await asyncio.to_thread(meanwhile)
+    return recorder.recorded
 
 
 def _take_on(
@@ -84,7 +105,9 @@ def _take_on(
     return held
 
 
-async def _send_all(desk: Desk, chunk_id: str, held: ClaimedChunk, *, probe: bool) -> int:
+async def _send_all(
+    desk: Desk, chunk_id: str, held: ClaimedChunk, *, probe: bool
+) -> recording.Recorder:
     """Each claim's request, and its answer on record."""
     if probe:
         await desk.limiter.open()
@@ -96,7 +119,7 @@ async def _send_all(desk: Desk, chunk_id: str, held: ClaimedChunk, *, probe: boo
             for claimed in held.claims:
                 group.create_task(_buy(desk, held, claimed, recorder))
         telling.tell_chunk([one.item.position for one in held.claims], recorder.states)
-    return recorder.recorded
+    return recorder
 
 
 def hand_back(context: Context, chunk_id: str, item_ids: Sequence[int]) -> int:
@@ -131,8 +154,7 @@ def claim_chunk(
             claims.release(tx, [item.item_id for item in found])
             return None
         found = _of_account(tx, desk, batch, found)
-        account = context.accounts.of(desk.account)
-        limit = account.in_flight if account else NO_LIMIT
+        limit = capping.limit(tx, context, desk.account)
         room = claims.room(tx, desk.account, limit) if limit else None
         lease = Lease(uuid.uuid4().hex, tx.now + context.timing.lease, desk.owner)
         claimed = claims.claim_items(
@@ -147,7 +169,9 @@ def claim_chunk(
             room=room,
             actor=context.actor,
         )
-        return ClaimedChunk(batch, tuple(claimed), lease, tx.now, desk.wall(), desk.monotonic())
+        full = capping.at_cap(tx, context, desk.account) if limit else frozenset()
+        wall, monotonic = desk.wall(), desk.monotonic()
+        return ClaimedChunk(batch, tuple(claimed), lease, tx.now, wall, monotonic, full)
 
 
 def _of_account(tx: Tx, desk: Desk, batch: Batch, found: Sequence[Candidate]) -> list[Candidate]:
@@ -202,7 +226,7 @@ async def _buy(
         order = gatekeeping.breaker_order(outcome)
         # At once, before it is recorded: whoever waits for a turn must not get one.
         await gatekeeping.mirror(desk, [order])
-    recorder.put(claimed.stored.id, recording.Sent(outcome, order))
+    recorder.put(claimed.stored.id, recording.Sent(outcome, order, held.at_cap(claimed)))
 
 
 async def _send(
@@ -221,7 +245,7 @@ async def _send(
     began = desk.wall()
     outcome = await desk.client.submit(body, claimed.stored.idempotency_key)
     recorder.times[claimed.stored.id] = began, desk.wall()
-    await turns.heed(desk, turn, outcome, buys=True)
+    await turns.heed(desk, turn, outcome, buys=True, full=held.at_cap(claimed))
     return outcome
 
 

@@ -54,6 +54,9 @@ async def _ask(
             case Granted(at):
                 line.give(answer)
                 return Granted(at)
+            case Closed(float(seconds), _) if not buys and seconds <= patience():
+                # Given back, a poll would come late by the time until it is looked at again.
+                await asyncio.sleep(seconds)
             case Closed(_, reason):
                 sentence = f"the gate is closed: {reason}"
                 line.refuse(sentence)
@@ -65,18 +68,27 @@ async def _ask(
 
 
 async def heed(
-    desk: Desk, turn: Granted, outcome: SubmitOutcome | PollOutcome | NotSent, *, buys: bool
+    desk: Desk,
+    turn: Granted,
+    outcome: SubmitOutcome | PollOutcome | NotSent,
+    *,
+    buys: bool,
+    full: bool = False,
 ) -> None:
-    """Slow the fleet where the provider answered 429, at once: before the answer is recorded."""
+    """Slow the fleet where the provider answered 429, at once: before the answer is recorded.
+
+    `full`: as many tasks are in flight as it takes, so nothing was sent too fast, polls included.
+    """
     match outcome:
         case (
             NothingCharged(gate=GateReason.RATE_LIMITED, retry_after=seconds)
             | AskLater(gate=GateReason.RATE_LIMITED, retry_after=seconds)
         ):
             try:
-                await desk.limiter.slow(turn, buys=buys)
+                if not full:
+                    await desk.limiter.slow(turn, buys=buys)
                 if seconds:
-                    await desk.limiter.close(GateReason.RATE_LIMITED, seconds)
+                    await desk.limiter.close(GateReason.RATE_LIMITED, seconds, asks=not full)
             except ServiceError:
                 # Without the limiter nobody sends anyway; the database's gate is closed as ever.
                 return

@@ -240,8 +240,16 @@ def started(tx: Tx, chunk_id: str) -> None:
 
 def in_flight(tx: Tx, account: str) -> Counter[str]:
     """Model -> the account's submissions that may be running at the provider."""
+    return _by_model(tx, account, literal_column(f"submissions.{t.IN_FLIGHT}"))
+
+
+def sending(tx: Tx, account: str) -> Counter[str]:
+    """Model -> those of them that are claimed and have no answer yet."""
+    return _by_model(tx, account, literal_column(f"submissions.{t.LEASED}"))
+
+
+def _by_model(tx: Tx, account: str, where: ColumnElement[bool]) -> Counter[str]:
     s = t.submissions.c
-    where: ColumnElement[bool] = literal_column(f"submissions.{t.IN_FLIGHT}")
     query = select(s.price_class, func.count()).where(where, s.account == account)
     found: Counter[str] = Counter()
     for price_class, number in tx.conn.execute(query.group_by(s.price_class)):

@@ -25,7 +25,7 @@ from sqlmodel import Field, SQLModel
 
 from orchestrator.domain.account import DEFAULT
 
-SCHEMA = "0016"
+SCHEMA = "0017"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -354,6 +354,22 @@ class Account(SQLModel, table=True):
     accepted_at: int | None = _big(null=True)
 
 
+class Refusal(SQLModel, table=True):
+    """What was in flight of an account's model when the provider last refused more.
+
+    `domain.learned_cap.Refusal` says what it means.
+    """
+
+    __tablename__ = "refusals"
+
+    provider: str = Field(sa_column=Column(Text, primary_key=True))
+    account: str = Field(sa_column=Column(Text, primary_key=True))
+    model: str = Field(sa_column=Column(Text, primary_key=True))
+    at: int = _big()
+    number: int = _big()
+    hold: int = _big()
+
+
 class Price(SQLModel, table=True):
     """The price book: what the provider last asked for a class of inputs."""
 
@@ -607,6 +623,7 @@ outputs = _table(Output)
 downloads = _table(Download)
 gates = _table(Gate)
 accounts = _table(Account)
+refusals = _table(Refusal)
 prices = _table(Price)
 canaries = _table(CanaryRow)
 item_counts = _table(ItemCount)

@@ -14,8 +14,10 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+from sqlalchemy import text
+
 from tests.benchmarks import kept
-from tests.benchmarks.ourselves import running
+from tests.benchmarks.ourselves import Ourselves, running
 from tests.support.sandbox import KEY, sandbox
 
 ROWS = 400
@@ -39,8 +41,17 @@ def run_times(state: Path) -> list[float]:
         return [float(row[0]) for row in found]
 
 
-def measure(kind: str, rows: int) -> tuple[float, float]:
-    """Seconds until all was recorded, and the ideal's."""
+def refused(us: Ourselves) -> float:
+    """The share of answers, those to polls among them, that were 429."""
+    said = text("SELECT count(*) FROM history WHERE detail LIKE '%(rate_limited)%'")
+    asked = text("SELECT count(*) + sum(polls) FROM submissions")
+    with us.store() as store, store.read() as tx:
+        number, others = (int(tx.conn.execute(query).scalar_one()) for query in (said, asked))
+    return number / (number + others)
+
+
+def measure(kind: str, rows: int) -> tuple[float, float, float]:
+    """Seconds until all was recorded, the ideal's, and the share of answers that were 429."""
     with tempfile.TemporaryDirectory() as place:
         options = ("--queue=0", f"--median={MEDIAN_SECONDS}", KINDS[kind])
         with sandbox(Path(place) / "sandbox", *options) as provider:
@@ -53,18 +64,20 @@ def measure(kind: str, rows: int) -> tuple[float, float]:
             with running(folder, provider.base_url, polls=True, **more) as us:
                 us.submit("bench", rows, budget=None)
                 seconds = us.await_states("bench", {"succeeded"}, rows)
-            return seconds, ideal(run_times(provider.state), SLOTS)
+                share = refused(us)
+            return seconds, ideal(run_times(provider.state), SLOTS), share
 
 
 def report(rows: int = ROWS) -> None:
     """Print and keep both."""
     figures = {}
     for kind in KINDS:
-        seconds, best = measure(kind, rows)
+        seconds, best, share = measure(kind, rows)
         figures[kind] = {"seconds": seconds, "ideal": best, "ratio": seconds / best}
+        figures[kind]["refused"] = share
         print(
             f"{rows} rows, {SLOTS} slots, provider {kind:12} {seconds:6.1f} s, "
-            f"ideal {best:6.1f} s: {seconds / best:.3f} x",
+            f"ideal {best:6.1f} s: {seconds / best:.3f} x, {share:.1%} of answers 429",
             flush=True,
         )
     kept.keep("makespan", figures)

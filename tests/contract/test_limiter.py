@@ -158,6 +158,26 @@ def test_a_timed_gate_names_its_time_and_opens_by_itself(server: Valkey) -> None
     _run(server, scenario)
 
 
+def test_a_gate_for_purchases_lets_polls_pass_unless_another_is_closed(server: Valkey) -> None:
+    async def scenario(redis: Redis) -> None:
+        limiter = RateLimiter(redis, account="abc", rate=100, burst=9)
+        await limiter.close("rate_limited", 60, asks=False)
+        assert isinstance(await limiter.acquire(buys=False), Granted)
+        told = await limiter.acquire()
+        assert isinstance(told, Closed)
+        assert (told.reason, 59 < (told.seconds or 0) <= 60) == ("rate_limited", True)
+        await limiter.close("unavailable", 5)
+        assert isinstance(await limiter.acquire(buys=False), Closed)
+        await limiter.close("rate_limited", 70, asks=False)
+        assert isinstance(await limiter.acquire(buys=False), Closed)
+        assert await redis.pttl(GATE) > 60_000
+        await limiter.close("payment_required", None)
+        await limiter.close("rate_limited", 900, asks=False)
+        assert await limiter.acquire() == Closed(None, "payment_required")
+
+    _run(server, scenario)
+
+
 def test_a_gate_is_never_shortened(server: Valkey) -> None:
     async def scenario(redis: Redis) -> None:
         limiter = RateLimiter(redis, account="abc", rate=1, burst=1)

@@ -9,13 +9,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator.domain.account import Accounts
 from orchestrator.domain.lateness import Lateness, notice
+from orchestrator.domain.learned_cap import Refusal
 from orchestrator.domain.outcome import GateReason, TaskStatus
 from orchestrator.domain.sketch import Span
 from orchestrator.domain.states import State
 from orchestrator.services import measuring
 from orchestrator.services.context import Context, Timing
 from orchestrator.services.measuring import Measurer
-from orchestrator.store import batches, gates, outbox, sketches, workers
+from orchestrator.store import batches, gates, outbox, refusals, sketches, workers
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Store
 from orchestrator.telemetry.exposition import render
@@ -101,6 +102,8 @@ def test_who_needs_a_person_and_what_is_closed_is_told(shelf: Shelf) -> None:
                 until=until,
                 probe_at=None,
             )
+        refusals.put(tx, PROVIDER, "acc", "m", Refusal(tx.now, 20, 9_000))
+        refusals.put(tx, PROVIDER, "acc", "n", Refusal(tx.now, 20))
         workers.seen(tx, "host:1", processes=3, submits=True)
         workers.heard(tx, ["one", "two"])
         outbox.add(tx, event_id="e", batch_id=None, kind="x", payload="{}")
@@ -112,6 +115,8 @@ def test_who_needs_a_person_and_what_is_closed_is_told(shelf: Shelf) -> None:
     assert value(found, "gates_closed", **labels) == 1
     assert value(found, "gate_closed_seconds", **labels) == 5
     assert value(found, "gates_closed", **labels | {"account": "other", "stands": "no"}) == 1
+    assert value(found, "in_flight_cap", account="acc", model="m") == 20
+    assert value(found, "in_flight_cap", account="acc", model="n") is None
     assert value(found, "worker_processes", buys="yes") == 3
     assert value(found, "worker_processes", buys="no") == 0
     assert value(found, "beats") == 2
@@ -121,6 +126,7 @@ def test_who_needs_a_person_and_what_is_closed_is_told(shelf: Shelf) -> None:
     shelf.clock.now += 60_000
     later = scrape(measurer(shelf.store))
     assert value(later, "gates_closed", **labels | {"account": "other", "stands": "no"}) is None
+    assert value(later, "in_flight_cap", account="acc", model="m") is None
     assert value(later, "worker_processes", buys="yes") == value(later, "beats") == 0
 
 
