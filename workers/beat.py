@@ -1,18 +1,28 @@
-"""Beat's scheduler as Celery has it, with a sign that it turns."""
+"""Beat's scheduler as Celery has it, with a sign that it turns and less to reckon each second."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from celery.beat import PersistentScheduler
+from celery.schedules import schedstate, schedule
 
 from orchestrator.services import presence
 from orchestrator.settings import load_settings
 
 SIGN_SECONDS = 5.0
+
+
+class Every(schedule):
+    """Every so many seconds, as Celery's own, without its care for time zones: most of its cost."""
+
+    def is_due(self, last_run_at: datetime) -> Any:
+        left = self.seconds - (datetime.now(UTC) - last_run_at).total_seconds()
+        return schedstate(is_due=left <= 0, next=self.seconds if left <= 0 else left)
 
 
 class SigningScheduler(PersistentScheduler):
@@ -28,6 +38,14 @@ class SigningScheduler(PersistentScheduler):
         self._sign()
         seconds: float = super().tick(*args, **kwargs)
         return seconds
+
+    def adjust(self, n: Any, drift: float = 0.0) -> Any:
+        """Sleep until the next tick is due; Celery spins for the last 10 ms of it."""
+        return super().adjust(n, drift)
+
+    def schedules_equal(self, old_schedules: Any, new_schedules: Any) -> bool:
+        """The configuration's schedule stays as it is; Celery would compare all of it each time."""
+        return old_schedules is not None and new_schedules is not None
 
     def close(self) -> None:
         if self._name is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from orchestrator.settings import Settings
+from workers.beat import Every
 
 SUBMIT, POLL, TICKS = "submit", "poll", "ticks"
 TICK_SECONDS = {
@@ -57,7 +58,7 @@ def configuration(settings: Settings) -> dict[str, object]:
         "beat_schedule": {
             name: {
                 "task": name,
-                "schedule": timedelta(seconds=seconds),
+                "schedule": Every(timedelta(seconds=seconds)),
                 "options": {"queue": TICKS},
             }
             for name, seconds in TICK_SECONDS.items()

@@ -58,6 +58,17 @@ class Account:
         rate = self.requests_per_second
         return None if rate is None else max(1, int(rate * seconds))
 
+    def chunk_rows(self, usual: int, *, seconds: float) -> int:
+        """How many rows a chunk has that should not take longer than `seconds`.
+
+        Up to four times the usual number where a second is enough for them: what a chunk costs
+        however small it is (its message, transactions, syncs) is shared by more rows then.
+        """
+        most = self.rows_in(seconds)
+        if most is None:
+            return usual
+        return min(most, max(usual, min(4 * usual, self.rows_in(1.0) or usual)))
+
 
 @dataclass(frozen=True, slots=True)
 class Accounts:

@@ -3,7 +3,7 @@
 -- KEYS[1]  orchestrator:{account}:gate  "timed|reason", "held|reason" or "buys|reason";
 --                                       expires by itself
 -- KEYS[2]  orchestrator:{account}:rate  theoretical arrival time of the next request, in
---                                       microseconds of this server's clock; expires when past
+--                                       microseconds of this server's clock; expires once long past
 -- KEYS[3]  orchestrator:{account}:pace:<kind>  what slow.lua wrote after a refusal, and `arrival`
 --                                       as above for this kind; gone at the full rate
 -- ARGV[1]  microseconds between two requests at the full rate; 0 is no limit
@@ -63,7 +63,8 @@ if early > 0 then
   return {'wait', early}
 end
 arrival = arrival + count * interval
-redis.call('SET', KEYS[2], string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000))
+local millis = math.ceil((arrival - now) / 1000) + FORGET
+redis.call('SET', KEYS[2], string.format('%.0f', arrival), 'PX', millis)
 if pace then
   redis.call('HSET', KEYS[3], 'arrival', string.format('%.0f', paced_arrival + count * apart))
 end

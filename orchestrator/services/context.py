@@ -18,7 +18,7 @@ class Timing:
     request: int
     """The longest an exchange with the provider may take."""
     chunk_size: int
-    """How many rows one task takes."""
+    """How many rows one task takes at a usual rate."""
     rejoin_grace: int = 30_000
     """How long nothing is sent at least after the database went back: for workers that it does not
     know of to come forward, and for those out of its reach to stop."""

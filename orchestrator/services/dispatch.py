@@ -94,11 +94,9 @@ def _ways(tx: Tx, context: Context) -> dict[str, _Way]:
 
 def _way(tx: Tx, context: Context, account: Account, probing: list[Gate]) -> _Way:
     several = len(context.accounts) > 1
-    limit = capping.limit(tx, context, account.id)
-    size, ahead = context.timing.chunk_size, None
-    most = account.rows_in(CHUNK_SECONDS_OF_SEVERAL if several else CHUNK_SECONDS)
-    if most is not None:
-        size = min(size, most)
+    limit, ahead = capping.limit(tx, context, account.id), None
+    longest = CHUNK_SECONDS_OF_SEVERAL if several else CHUNK_SECONDS
+    size = account.chunk_rows(context.timing.chunk_size, seconds=longest)
     if several and account.requests_per_second is not None:
         begun = tx.now + context.timing.lease - BEGUN_LATELY_MS
         ahead = max(0, _ahead(account) - claims.at_work(tx, account.id, leased_beyond=begun))

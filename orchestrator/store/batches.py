@@ -377,18 +377,20 @@ def take_hold(tx: Tx, batch_id: int, nanos: int, *, rows: int) -> bool:
     return bool(tx.conn.execute(_TAKE_HOLD, values).rowcount)
 
 
+_OPEN_ITEM = exists().where(
+    t.items.c.batch_id == t.batches.c.id, literal_column(f"items.{t.OPEN_ITEM}")
+)
+_FINISH_ENDED = (
+    update(t.batches)
+    .where(t.batches.c.finished_at.is_(None), _PUBLISHED, ~_OPEN_ITEM)
+    .values(finished_at=bindparam("now"), stop_code=None, stop_message=None)
+    .returning(t.batches.c.id)
+)
+
+
 def finish_ended(tx: Tx) -> list[Batch]:
     """Close batches whose every published item is terminal; each is returned once."""
-    open_item = exists().where(
-        t.items.c.batch_id == t.batches.c.id, literal_column(f"items.{t.OPEN_ITEM}")
-    )
-    statement = (
-        update(t.batches)
-        .where(t.batches.c.finished_at.is_(None), _PUBLISHED, ~open_item)
-        .values(finished_at=tx.now, stop_code=None, stop_message=None)
-        .returning(t.batches.c.id)
-    )
-    ended = list(tx.conn.execute(statement).scalars())
+    ended = list(tx.conn.execute(_FINISH_ENDED, {"now": tx.now}).scalars())
     return [get(tx, batch_id) for batch_id in ended]
 
 

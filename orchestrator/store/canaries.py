@@ -14,6 +14,8 @@ from orchestrator.store.history import Entry
 _C = t.canaries.c
 _I = t.items.c
 _B = t.batches.c
+# Asked every second: made once, since making it takes longer than asking.
+_TRYING = select(_B.id).where(_B.finished_at.is_(None), _B.canary_phase == Phase.TRYING)
 
 
 def begin(tx: Tx, batch_id: int, canary: Canary, *, actor: str) -> None:
@@ -61,8 +63,7 @@ def among(tx: Tx, item_ids: list[int]) -> set[int]:
 
 def trying(tx: Tx) -> list[int]:
     """Batches whose first rows are under way."""
-    query = select(_B.id).where(_B.finished_at.is_(None), _B.canary_phase == Phase.TRYING)
-    return list(tx.conn.execute(query).scalars())
+    return list(tx.conn.execute(_TRYING).scalars())
 
 
 def rows(tx: Tx, batch_id: int) -> list[Row]:

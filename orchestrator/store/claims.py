@@ -86,6 +86,8 @@ _ITEM = [
     *(t.items.c[name] for name in Candidate.__dataclass_fields__ if name in t.items.c),
 ]
 _CLAIMABLE: ColumnElement[bool] = literal_column(f"items.{t.CLAIMABLE}")
+_UNKNOWN: ColumnElement[bool] = literal_column(f"items.{t.UNKNOWN}")
+"""Spelt out, as the index of it is: else every row that waits would be looked at."""
 _PUBLISHED = t.items.c.revision_id.in_(
     select(t.revisions.c.id).where(
         t.revisions.c.batch_id == t.items.c.batch_id, t.revisions.c.state == "published"
@@ -176,8 +178,8 @@ def _next_items(
     query = (
         select(c.id, c.position, c.price_class, c.state, lapses, t.submissions.c.account)
         .join_from(t.items, t.submissions, t.submissions.c.id == c.submission_id, isouter=True)
-        .where(c.batch_id == bindparam("batch"), _CLAIMABLE, c.due_at <= bindparam("now"))
-        .where(_PUBLISHED)
+        .where(c.batch_id == bindparam("batch"), c.due_at <= bindparam("now"))
+        .where(_UNKNOWN if state is State.UNKNOWN else _CLAIMABLE, _PUBLISHED)
         .order_by(c.position)
         .limit(bindparam("most"))
     )
@@ -185,7 +187,7 @@ def _next_items(
     def listed(name: str) -> BindParameter[list[str]]:
         return bindparam(name, expanding=True)
 
-    if state is not None:
+    if state is State.PENDING:
         query = query.where(c.state == state)
     if "accounts" in given:
         ours = t.submissions.c.account.in_(listed("accounts"))

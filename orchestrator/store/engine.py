@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,17 +12,17 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, Table
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from orchestrator.domain.lineage import Sighting, went_back
 from orchestrator.errors import ConfigError
-from orchestrator.store import postgres
+from orchestrator.store import postgres, sqlite
 from orchestrator.store.failures import mapped
 from orchestrator.store.patience import COMMAND, Patience
 
-BUSY_SECONDS = 30
 CONNECTIONS = 5
 
 
@@ -138,7 +137,7 @@ def _engine(url: str, application: str, connections: int) -> Engine:
     try:
         if postgres.is_postgres(url):
             return postgres.make_engine(url, application=application, connections=connections)
-        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        return sqlite.make_engine(url)
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise ConfigError(
             f"ORCHESTRATOR_DATABASE_URL does not parse: {error}",
@@ -149,30 +148,11 @@ def _engine(url: str, application: str, connections: int) -> Engine:
             f"PostgreSQL needs the module {error.name}, which is not installed",
             mend="Install the extra: pip install 'video-batch-orchestrator[postgres]'.",
         ) from None
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # The driver's own BEGIN is deferred; `_begin_sqlite` says which one is meant.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
-def _begin_sqlite(conn: Connection) -> None:
-    # Read-then-write under a deferred BEGIN fails at once when another writer came between.
-    writes = conn.get_execution_options().get("writes", False)
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def insert_ignoring(tx: Tx, table: Table) -> Any:
     """INSERT that passes over rows which are there already; both databases spell it alike."""
-    dialect = postgresql if tx.locks_rows else sqlite
+    dialect = postgresql if tx.locks_rows else sqlite_dialect
     return dialect.insert(table).on_conflict_do_nothing()
 
 
@@ -280,17 +260,6 @@ def _update_all(
 
 def _also(where: str | None) -> list[str]:
     return [] if where is None else [where]
-
-
-def make_room(tx: Tx) -> None:
-    """Let this connection keep more of SQLite's pages at hand, for a great many rows to come.
-
-    Digests fall anywhere in their index: with the usual 2 MB, each group of rows writes most of
-    its pages out once more.
-    """
-    if not tx.locks_rows:
-        tx.conn.exec_driver_sql("PRAGMA cache_size=-65536")
-        tx.conn.exec_driver_sql("PRAGMA wal_autocheckpoint=8000")
 
 
 def safe_url(url: str) -> str:

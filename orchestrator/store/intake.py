@@ -23,9 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import State
-from orchestrator.store import counting, history, inputs, reuse
+from orchestrator.store import counting, history, inputs, reuse, sqlite
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx, insert_many, make_room
+from orchestrator.store.engine import Tx, insert_many
 from orchestrator.store.history import Entry
 from orchestrator.store.inputs import NewInput
 
@@ -109,7 +109,8 @@ def forget_unpublished(tx: Tx, batch_id: int) -> None:
 
 def begin(tx: Tx, batch_id: int, *, source: str, actor: str) -> int:
     """A new, unpublished revision; returns its id."""
-    make_room(tx)
+    if not tx.locks_rows:
+        sqlite.make_room(tx.conn)
     statement = insert(t.revisions).values(
         batch_id=batch_id, state=STAGING, source=source, rows=0, actor=actor, created_at=tx.now
     )

@@ -16,6 +16,8 @@ from orchestrator.store.engine import Row, Tx, insert_ignoring
 _ONE = 1
 _L = t.lineage.c
 _J = t.journals.c
+# Asked by every tick and claim: made once, since making it takes longer than asking.
+_CLOSED = select(_L.reason).where(_L.id == _ONE, _L.closed_at.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,7 @@ def _one(tx: Tx, query: Select[Row]) -> Lineage | None:
 
 def closed(tx: Tx) -> str | None:
     """Why nothing may be sent; None where it may."""
-    query = select(_L.reason).where(_L.id == _ONE, _L.closed_at.is_not(None))
-    found = tx.conn.execute(query).one_or_none()
+    found = tx.conn.execute(_CLOSED).one_or_none()
     return None if found is None else found.reason or ""
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
+from functools import cache
 from operator import attrgetter
 
 from sqlalchemy import (
@@ -295,28 +296,35 @@ def lease_for_polling(
 
     `lapsed`: one of those whose worker died while it asked; the others never share a chunk with it.
     """
-    due = (
+    values = {"horizon": horizon, "by": account, "now": tx.now, "most": 1 if lapsed else limit}
+    ids = list(tx.conn.execute(_due(lapsed=lapsed, lock=tx.locks_rows), values).scalars())
+    if ids:
+        tx.conn.execute(_LEASE_DUE, {"ids": ids, "token": token, "until": until})
+    return len(ids)
+
+
+_LEASE_DUE = (
+    update(t.submissions)
+    .where(_S.id.in_(_IDS))
+    .values(lease_token=bindparam("token"), lease_until=bindparam("until"), lease_owner=None)
+)
+
+
+@cache
+def _due(*, lapsed: bool, lock: bool) -> Select[Row]:
+    query = (
         select(_S.id)
         .where(
             _POLLED,
-            _S.due_at <= horizon,
-            _S.account == account,
-            _S.lease_until.is_(None) | (_S.lease_until <= tx.now),
+            _S.due_at <= bindparam("horizon"),
+            _S.account == bindparam("by"),
+            _S.lease_until.is_(None) | (_S.lease_until <= bindparam("now")),
             _S.lapses > 0 if lapsed else _S.lapses == 0,
         )
         .order_by(_S.due_at)
-        .limit(1 if lapsed else limit)
+        .limit(bindparam("most"))
     )
-    if tx.locks_rows:
-        due = due.with_for_update(skip_locked=True)
-    ids = list(tx.conn.execute(due).scalars())
-    if ids:
-        tx.conn.execute(
-            update(t.submissions)
-            .where(_S.id.in_(ids))
-            .values(lease_token=token, lease_until=until, lease_owner=None)
-        )
-    return len(ids)
+    return query.with_for_update(skip_locked=True) if lock else query
 
 
 def own_poll_lease(tx: Tx, token: str, owner: str, *, until: int) -> None:
@@ -338,15 +346,20 @@ def lapsed(tx: Tx, dead_owners: Sequence[str], limit: int = 500) -> list[Stored]
     return _read(tx, query, lock=True)
 
 
+_SENT_OUTSIDE = select(*_COLUMNS).where(
+    literal_column(f"submissions.{t.IN_FLIGHT}"),
+    _S.state == State.UNKNOWN,
+    _S.needs_person.is_(None),
+    (_S.first_sent_at <= bindparam("begin")) | (_S.first_sent_at > bindparam("end")),
+)
+
+
 def unknown_sent_outside(tx: Tx, begin: int, end: int, limit: int = 500) -> list[Stored]:
     """Unknown ones first sent by `begin` or after `end`, of which no person knows yet, locked."""
-    query = select(*_COLUMNS).where(
-        literal_column(f"submissions.{t.IN_FLIGHT}"),
-        _S.state == State.UNKNOWN,
-        _S.needs_person.is_(None),
-        (_S.first_sent_at <= begin) | (_S.first_sent_at > end),
-    )
-    return _read(tx, query.limit(limit), lock=True)
+    values = {"begin": begin, "end": end}
+    query = _SENT_OUTSIDE.limit(limit)
+    query = query.with_for_update() if tx.locks_rows else query
+    return [_stored(row) for row in tx.conn.execute(query, values)]
 
 
 def needing_person(tx: Tx, batch_id: int) -> list[Stored]:

@@ -25,13 +25,14 @@ from sqlmodel import Field, SQLModel
 
 from orchestrator.domain.account import DEFAULT
 
-SCHEMA = "0017"
+SCHEMA = "0018"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
 Big = BigInteger().with_variant(Integer, "sqlite")
 
 CLAIMABLE = "state IN ('pending', 'unknown')"
+UNKNOWN = "state = 'unknown'"
 OPEN_ITEM = "state IN ('pending', 'submitting', 'unknown', 'queued', 'processing')"
 IN_FLIGHT = "state IN ('submitting', 'unknown', 'queued', 'processing')"
 POLLED = "state IN ('queued', 'processing')"
@@ -182,6 +183,7 @@ class Item(SQLModel, table=True):
         Index("items_by_position", "batch_id", "position"),
         Index("items_by_revision", "revision_id"),
         _partial("items_claimable", CLAIMABLE, "batch_id", "position"),
+        _partial("items_unknown", UNKNOWN, "batch_id", "position"),
         _partial("items_open", OPEN_ITEM, "batch_id"),
         _partial("items_succeeded", SUCCEEDED, "digest"),
     )

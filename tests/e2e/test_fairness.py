@@ -16,10 +16,7 @@ CHUNK = 50
 
 
 def test_twenty_rows_behind_thousands_do_not_wait_for_them(tmp_path: Path) -> None:
-    """Within two chunks where a reservation outlasts them, which a busy machine does not promise.
-
-    That is held where no clock matters, in tests/integration/test_ticks.py.
-    """
+    """Before them go the chunk under way, the two that were reserved, and one turn of the large."""
     with sandbox(tmp_path / "provider", "--queue", "0.1", "--median", "0.3") as provider:
         paced = {"ORCHESTRATOR_WORKER_PROCESSES": "1", "ORCHESTRATOR_REQUESTS_PER_SECOND": "40"}
         here = Installation(tmp_path, provider.base_url, paced)
@@ -32,7 +29,7 @@ def test_twenty_rows_behind_thousands_do_not_wait_for_them(tmp_path: Path) -> No
             bought = {row["idempotency_key"] for row in here.results("small")}
             until(lambda: len(ours(provider.root, bought)) == 20)
         order = ours(provider.root, bought)
-        assert order[0] - before <= 10 * CHUNK, "of a hundred chunks that were there before"
+        assert order[0] - before <= 4 * CHUNK, "of a hundred chunks that were there before"
         assert order[-1] - order[0] == 19, "all twenty in one chunk"
 
 

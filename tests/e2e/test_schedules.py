@@ -98,6 +98,7 @@ def test_triggers_beats_and_deaths_make_one_batch_a_minute(
             watched = here.call("watch", f"night@{label}", "--exit-status")
             assert watched.returncode == 0, watched.stderr
         until(lambda: set(labels(here, "nightly")) >= expected)
+        until(lambda: provider.charges >= before + ROWS * len(expected) + 1)
     finally:
         up.send_signal(signal.SIGINT)
         up.communicate(timeout=60)

@@ -22,6 +22,7 @@ from tests.support.sandbox import Sandbox, sandbox
 from tests.support.valkey import short_directory, valkey_server
 
 ROWS = 100
+QUIET_SECONDS = 5.0
 ENDED = "SELECT count(*) FROM items WHERE state = 'succeeded'"
 CLOSED = "SELECT reason FROM lineage WHERE closed_at IS NOT NULL"
 
@@ -84,8 +85,9 @@ def machines(tmp_path: Path, provider: Sandbox, url: str, broker: str) -> Iterat
 
 
 def quiet(provider: Sandbox) -> bool:
+    """Whether those who still send what they had claimed have come to their end."""
     before = provider.charges
-    time.sleep(1.5)
+    time.sleep(QUIET_SECONDS)
     return provider.charges == before
 
 
@@ -125,12 +127,9 @@ def test_what_a_restored_database_forgot_is_not_bought_again(
         until(lambda: ask(postgres, CLOSED) != [])
         assert provider.charges == bought
         until(lambda: ask(postgres, CLOSED) == [])
-
-        def ended() -> bool:
-            end_leases(postgres)
-            return ask(postgres, ENDED) == [ROWS]
-
-        until(ended, 120)
+        # Those that the backup holds belong to nobody any more.
+        end_leases(postgres)
+        until(lambda: ask(postgres, ENDED) == [ROWS], 120)
         assert provider.charges == ROWS
         assert provider.ledger()["charged_twice"] == 0
         results = here.results("back")

@@ -16,6 +16,7 @@ from sqlalchemy import event, text
 
 from orchestrator.domain.account import Account, Accounts
 from orchestrator.domain.in_flight import InFlight
+from orchestrator.domain.states import State
 from orchestrator.services import (
     dispatch,
     finishing,
@@ -39,7 +40,7 @@ from tests.support.valkey import short_directory, valkey_server
 
 FINISHED = 20_000
 LARGE = ("items", "submissions", "outputs", "history", "inputs")
-_LIVE = "open|claimable|due|leased|in_flight|by_lease|waiting"
+_LIVE = "open|claimable|unknown|due|leased|in_flight|by_lease|waiting"
 """Indexes of what is under way; they do not grow with what has ended."""
 _WHOLE = {
     "sqlite": re.compile(
@@ -179,3 +180,16 @@ def test_what_is_in_flight_is_counted_in_an_index_of_just_that(shop: Shop) -> No
             str(line[-1]) for line in conn.exec_driver_sql(prefix + statement, parameters).all()
         )
     assert _COVERED[shop.store.engine.dialect.name] in plan
+
+
+def test_what_is_asked_again_is_found_without_looking_at_what_waits(shop: Shop) -> None:
+    batch = shop.submit(2_000, name="waiting")
+    with shop.store.write() as tx:
+        tx.conn.execute(text("ANALYZE"))
+    with watched(shop.store) as seen, shop.store.read() as tx:
+        assert claims.next_items(tx, batch.id, 50, state=State.UNKNOWN, accounts=["acc"]) == []
+    ((statement, parameters),) = [one for one in seen.items() if "FROM items" in one[0]]
+    prefix = "EXPLAIN QUERY PLAN " if shop.store.is_sqlite else "EXPLAIN "
+    with shop.store.engine.connect() as conn:
+        plan = str(conn.exec_driver_sql(prefix + statement, parameters).all())
+    assert "items_unknown" in plan, plan

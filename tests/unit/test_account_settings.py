@@ -141,3 +141,13 @@ def test_no_key_is_shown_by_the_settings(load: Load) -> None:
     shown = f"{settings!r} {settings} {settings.accounts!r}"
     assert "hidden" not in shown
     assert {"hidden-a", "hidden-b"} <= set(settings.secrets()), "log records are rid of them"
+
+
+@pytest.mark.parametrize(
+    ("rate", "rows"),
+    [(None, 50), (1, 20), (2.5, 50), (50, 50), (120, 120), (1_000_000, 200)],
+)
+def test_a_chunk_has_more_rows_where_they_leave_within_a_second(
+    rate: float | None, rows: int
+) -> None:
+    assert Account("default", "id", rate).chunk_rows(50, seconds=20) == rows
