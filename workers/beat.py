@@ -1,28 +1,18 @@
-"""Beat's scheduler as Celery has it, with a sign that it turns and less to reckon each second."""
+"""Beat's scheduler as Celery has it, with a sign that it turns, and without idle turns."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 from celery.beat import PersistentScheduler
-from celery.schedules import schedstate, schedule
 
 from orchestrator.services import presence
 from orchestrator.settings import load_settings
 
 SIGN_SECONDS = 5.0
-
-
-class Every(schedule):
-    """Every so many seconds, as Celery's own, without its care for time zones: most of its cost."""
-
-    def is_due(self, last_run_at: datetime) -> Any:
-        left = self.seconds - (datetime.now(UTC) - last_run_at).total_seconds()
-        return schedstate(is_due=left <= 0, next=self.seconds if left <= 0 else left)
 
 
 class SigningScheduler(PersistentScheduler):

@@ -226,8 +226,10 @@ def update_many(
         tx.conn.exec_driver_sql(statement, list(rows))
         return
     statement = _update_all(table, tuple(put), tuple(match), where)
-    columns = tuple(list(column) for column in zip(*rows, strict=True))
-    tx.conn.exec_driver_sql(statement, columns)
+    names = _given(tuple(put), tuple(match))
+    given = [dict(zip(names, row, strict=True)) for row in rows]
+    # One JSON text: the driver escapes each element of an array by itself, in Python.
+    tx.conn.exec_driver_sql(statement, (json.dumps(given, ensure_ascii=False),))
 
 
 @cache
@@ -240,20 +242,25 @@ def _update_each(
     return f"UPDATE {table.name} SET {values} WHERE {' AND '.join([*fence, *_also(where)])}"
 
 
+def _given(put: tuple[str, ...], match: tuple[str, ...]) -> list[str]:
+    return [f"put_{name}" for name in put] + [f"match_{name}" for name in match]
+
+
 @cache
 def _update_all(
     table: Table, put: tuple[str, ...], match: tuple[str, ...], where: str | None
 ) -> str:
-    """For columns of values, as arrays: one statement, however many rows."""
+    """For a JSON array of objects: one statement, however many rows."""
     values = ", ".join(f"{name} = new.put_{name}" for name in put)
     same = {True: "IS NOT DISTINCT FROM", False: "="}
     fence = [f"old.{name} {same[bool(table.c[name].nullable)]} new.match_{name}" for name in match]
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     types = [table.c[name].type.compile(dialect) for name in (*put, *match)]
-    arrays = ", ".join(f"CAST(%s AS {kind}[])" for kind in types)
-    names = ", ".join([f"put_{name}" for name in put] + [f"match_{name}" for name in match])
+    pairs = zip(_given(put, match), types, strict=True)
+    columns = ", ".join(f"{name} {kind}" for name, kind in pairs)
     return (
-        f"UPDATE {table.name} AS old SET {values} FROM unnest({arrays}) AS new({names}) "
+        f"UPDATE {table.name} AS old SET {values} "
+        f"FROM json_to_recordset(CAST(%s AS json)) AS new({columns}) "
         f"WHERE {' AND '.join([*fence, *_also(where)])}"
     )
 

@@ -21,7 +21,7 @@ from tests.support.restore import Backup
 from tests.support.sandbox import Sandbox, sandbox
 from tests.support.valkey import short_directory, valkey_server
 
-ROWS = 100
+ROWS = 60
 QUIET_SECONDS = 5.0
 ENDED = "SELECT count(*) FROM items WHERE state = 'succeeded'"
 CLOSED = "SELECT reason FROM lineage WHERE closed_at IS NOT NULL"

@@ -116,6 +116,7 @@ def test_a_broker_that_lost_everything_costs_nothing(here: Installation, provide
 def test_everything_is_killed_and_the_same_command_goes_on(
     here: Installation, provider: Sandbox
 ) -> None:
+    here.extra["ORCHESTRATOR_REQUESTS_PER_SECOND"] = "6"
     before = provider.charges
     spec = here.prompts("all.csv", ROWS)
     run = here.start("run", spec)

@@ -63,7 +63,7 @@ from orchestrator.store.engine import Store
 
 PRICE = parse_amount("0.0414")
 DAY = 86_400_000
-EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "30"))
 STEPS = int(os.environ.get("STATEFUL_STEPS", "40"))
 
 
@@ -307,7 +307,7 @@ class Buying(RuleBasedStateMachine):
         if not again:
             self.polls.remove(token)
         desk = self.desk()
-        held, now = polling._held(desk, token)
+        held, now, *_ = polling._held(desk, token)
         if fate == "die":
             (self.context.presence / f"{desk.owner}.lock").touch()
             return
