@@ -38,7 +38,7 @@ fast: # The fast tests on another CPython, where it is installed
 	    || $(VENV)-$(OTHER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; } \
 	  && $(VENV)-$(OTHER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
 	  && touch $(VENV)-$(OTHER)/.ready && chmod +x $(VENV)-$(OTHER)/.ready; }; \
-	echo "== fast tests on $$found" && $(VENV)-$(OTHER)/bin/python -m pytest -q -n 2 tests/unit
+	echo "== fast tests on $$found" && EXAMPLES=10 $(VENV)-$(OTHER)/bin/python -m pytest -q -n 2 tests/unit
 
 check: $(READY) lock-check ## Format, lint, strict types, import direction, unused dependencies, lock freshness
 	$(BIN)/ruff format --check $(CODE)

@@ -41,9 +41,9 @@ NAMES = {
     "postgresql": POSTGRESQL,
 }
 ROWS = {
-    0: {"httpx": 600, "httpx-aiohttp": 3000, "tutorial": 200, "aiohttp": 6000, "us": 6000},
-    50: {"httpx": 600, "httpx-aiohttp": 2000, "tutorial": 150, "aiohttp": 3000, "us": 3000},
-    500: {"httpx": 400, "httpx-aiohttp": 400, "tutorial": 40, "aiohttp": 400, "us": 1500},
+    0: {"httpx": 600, "httpx-aiohttp": 3000, "tutorial": 200, "aiohttp": 6000, "us": 15000},
+    50: {"httpx": 600, "httpx-aiohttp": 2000, "tutorial": 150, "aiohttp": 3000, "us": 8000},
+    500: {"httpx": 400, "httpx-aiohttp": 400, "tutorial": 40, "aiohttp": 400, "us": 4000},
 }
 
 
