@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +124,14 @@ class NeedsPersonError(OrchestratorError):
 
     exit_code = 5
     code = "needs_person"
+
+
+def too_many_problems(
+    path: Path, problems: list[Problem], *, then: str = "nothing was recorded"
+) -> SpecError:
+    many = f"{len(problems):,} problems" if len(problems) > 1 else "1 problem"
+    return SpecError(
+        f"{path} has {many}; {then}",
+        mend="Mend the places named, then give the same command again.",
+        problems=problems,
+    )

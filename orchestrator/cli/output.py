@@ -6,13 +6,16 @@ import json
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from orchestrator.domain.money import to_usd
-from orchestrator.services.pricing import Estimate
+
+if TYPE_CHECKING:
+    from orchestrator.services.pricing import Estimate
 
 _PIPE_COLUMNS = 1000
 """Off a terminal nothing is wrapped: whoever reads it has a width of their own."""

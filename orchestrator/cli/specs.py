@@ -61,8 +61,7 @@ def validate(
     """Show every problem of a spec; sends nothing, needs no key."""
     from orchestrator.cli import rejecting
     from orchestrator.cli.output import plural, say
-    from orchestrator.errors import SpecError
-    from orchestrator.services.intake import too_many_problems
+    from orchestrator.errors import SpecError, too_many_problems
     from orchestrator.spec import Report
     from orchestrator.spec import validate as read
 

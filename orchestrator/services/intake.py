@@ -18,7 +18,13 @@ from orchestrator.domain.canary import UNTOLD, Pace, Phase
 from orchestrator.domain.deadline import Deadline
 from orchestrator.domain.identity import KEY_VERSION
 from orchestrator.domain.money import to_usd
-from orchestrator.errors import NeedsPersonError, OrchestratorError, Problem, SpecError, UsageError
+from orchestrator.errors import (
+    NeedsPersonError,
+    OrchestratorError,
+    Problem,
+    UsageError,
+    too_many_problems,
+)
 from orchestrator.services import deadlines, rejoining, reusing, tracing
 from orchestrator.services.context import Context
 from orchestrator.services.control import refuse_spent_budget
@@ -356,17 +362,6 @@ def _stage(
     if problems or (bad and bad == rows):
         raise too_many_problems(spec.path, problems or skipped)
     return _Read(revision_id, rows, tuple(notes), tuple(skipped))
-
-
-def too_many_problems(
-    path: Path, problems: list[Problem], *, then: str = "nothing was recorded"
-) -> SpecError:
-    many = f"{len(problems):,} problems" if len(problems) > 1 else "1 problem"
-    return SpecError(
-        f"{path} has {many}; {then}",
-        mend="Mend the places named, then give the same command again.",
-        problems=problems,
-    )
 
 
 def _keep_lock(tx: Tx, batch: Batch, token: str) -> None:

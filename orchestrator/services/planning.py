@@ -12,9 +12,9 @@ from orchestrator.domain.budget import Verdict, judge
 from orchestrator.domain.forecast import Expectation
 from orchestrator.domain.money import to_usd, to_usd_or_none
 from orchestrator.domain.states import State
-from orchestrator.errors import Problem
+from orchestrator.errors import Problem, too_many_problems
 from orchestrator.services.context import Context
-from orchestrator.services.intake import default_options, grouped, too_many_problems
+from orchestrator.services.intake import default_options, grouped
 from orchestrator.services.price_files import PriceFile, price_file
 from orchestrator.services.pricing import Estimate, amounts, disagreements, estimate, origin
 from orchestrator.services.reusing import Choice
