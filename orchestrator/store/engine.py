@@ -150,10 +150,15 @@ def _engine(url: str, application: str, connections: int) -> Engine:
         ) from None
 
 
-def insert_ignoring(tx: Tx, table: Table) -> Any:
-    """INSERT that passes over rows which are there already; both databases spell it alike."""
+def insert_or(tx: Tx, table: Table) -> Any:
+    """INSERT in the database's own dialect, which can say what to do ON CONFLICT: both alike."""
     dialect = postgresql if tx.locks_rows else sqlite_dialect
-    return dialect.insert(table).on_conflict_do_nothing()
+    return dialect.insert(table)
+
+
+def insert_ignoring(tx: Tx, table: Table) -> Any:
+    """INSERT that passes over rows which are there already."""
+    return insert_or(tx, table).on_conflict_do_nothing()
 
 
 def insert_many(

@@ -102,10 +102,12 @@ def _stored(row: Row) -> Stored:
     return Stored(**values, life=Submission(**life))
 
 
-def _read(tx: Tx, query: Select[Row], *, lock: bool) -> list[Stored]:
+def _read(
+    tx: Tx, query: Select[Row], *, lock: bool, values: Mapping[str, object] | None = None
+) -> list[Stored]:
     if lock and tx.locks_rows:
         query = query.with_for_update()
-    return [_stored(row) for row in tx.conn.execute(query)]
+    return [_stored(row) for row in tx.conn.execute(query, values)]
 
 
 def of_items(tx: Tx, item_ids: Sequence[int]) -> dict[tuple[int, int], Stored]:
@@ -357,9 +359,7 @@ _SENT_OUTSIDE = select(*_COLUMNS).where(
 def unknown_sent_outside(tx: Tx, begin: int, end: int, limit: int = 500) -> list[Stored]:
     """Unknown ones first sent by `begin` or after `end`, of which no person knows yet, locked."""
     values = {"begin": begin, "end": end}
-    query = _SENT_OUTSIDE.limit(limit)
-    query = query.with_for_update() if tx.locks_rows else query
-    return [_stored(row) for row in tx.conn.execute(query, values)]
+    return _read(tx, _SENT_OUTSIDE.limit(limit), lock=True, values=values)
 
 
 def needing_person(tx: Tx, batch_id: int) -> list[Stored]:

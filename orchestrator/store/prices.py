@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Table, Text, bindparam, cast, literal, null, select, union_all
-from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.domain.money import Cost
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx
+from orchestrator.store.engine import Tx, insert_or
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +81,7 @@ def _put(
 ) -> None:
     if not costs:
         return
-    dialect = postgresql if tx.locks_rows else sqlite
-    statement = dialect.insert(table)
+    statement = insert_or(tx, table)
     statement = statement.on_conflict_do_update(
         index_elements=["provider", "price_class"],
         set_={name: statement.excluded[name] for name in ("nanos", "text", *more)},

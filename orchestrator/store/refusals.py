@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqlalchemy import bindparam, func, literal_column, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.domain.learned_cap import Refusal
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx
+from orchestrator.store.engine import Tx, insert_or
 
 _R = t.refusals.c
 _KNOWN = select(_R.model, _R.at, _R.number, _R.hold).where(
@@ -33,9 +32,8 @@ def of_accounts(tx: Tx, provider: str) -> list[tuple[str, str, Refusal]]:
 
 def put(tx: Tx, provider: str, account: str, model: str, refusal: Refusal) -> None:
     """Of two at the same moment the later one counts."""
-    dialect = postgresql if tx.locks_rows else sqlite
     values = {"at": refusal.at, "number": refusal.number, "hold": refusal.hold}
-    statement = dialect.insert(t.refusals).values(
+    statement = insert_or(tx, t.refusals).values(
         provider=provider, account=account, model=model, **values
     )
     tx.conn.execute(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.domain.fleet import About, Member, about_from
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx
+from orchestrator.store.engine import Tx, insert_or
 
 ALIVE_MS = 20_000
 """A worker that was not seen this long counts as gone; it says so every five seconds."""
@@ -17,8 +16,7 @@ FORGET_MS = 86_400_000
 
 
 def seen(tx: Tx, name: str, *, processes: int, submits: bool, about: About | None = None) -> None:
-    dialect = postgresql if tx.locks_rows else sqlite
-    statement = dialect.insert(t.workers).values(
+    statement = insert_or(tx, t.workers).values(
         name=name,
         processes=processes,
         submits=submits,
@@ -79,9 +77,8 @@ def keys_of(tx: Tx, provider: str) -> dict[str, set[str]]:
 
 def heard(tx: Tx, beats: Collection[str]) -> None:
     """Ticks of these beats have come just now."""
-    dialect = postgresql if tx.locks_rows else sqlite
     for name in sorted(beats):
-        statement = dialect.insert(t.beats).values(name=name, seen_at=tx.now)
+        statement = insert_or(tx, t.beats).values(name=name, seen_at=tx.now)
         tx.conn.execute(
             statement.on_conflict_do_update(
                 index_elements=["name"], set_={"seen_at": statement.excluded.seen_at}
