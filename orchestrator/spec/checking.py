@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from orchestrator.domain.identity import (
@@ -61,8 +62,7 @@ class RowChecker:
         """The row that a draft makes, or all that is wrong with it."""
         self._position += 1
         if draft.problems:
-            row_id = None if draft.last else self._row_id(draft, [])
-            return Checked(None, draft.problems, (), self._bad(draft, row_id, draft.problems))
+            return self._refused(draft, self._row_id(draft, []), draft.problems, ())
         problems: list[Problem] = []
         notes: list[Note] = []
         row_id = self._row_id(draft, problems)
@@ -70,8 +70,7 @@ class RowChecker:
         normal = None if model is None else self._normal(model, draft, problems, notes)
         if problems or model is None or normal is None:
             problems.sort(key=lambda problem: (problem.line, problem.column))
-            bad = self._bad(draft, row_id, tuple(problems))
-            return Checked(None, tuple(problems), tuple(notes), bad)
+            return self._refused(draft, row_id, tuple(problems), tuple(notes))
         return Checked(self._row(draft, row_id, model, normal), (), tuple(notes))
 
     def _row(
@@ -91,12 +90,18 @@ class RowChecker:
             source=draft.source,
         )
 
-    def _bad(
-        self, draft: Draft, row_id: str | None, problems: tuple[Problem, ...]
-    ) -> BadRow | None:
-        """The row with what was written in place of an input; None where it hides others."""
-        if draft.last:
-            return None
+    def _refused(
+        self,
+        draft: Draft,
+        row_id: str | None,
+        problems: tuple[Problem, ...],
+        notes: tuple[Note, ...],
+    ) -> Checked:
+        bad = None if draft.last else partial(self._bad, draft, row_id, problems)
+        return Checked(None, problems, notes, bad)
+
+    def _bad(self, draft: Draft, row_id: str | None, problems: tuple[Problem, ...]) -> BadRow:
+        """The row with what was written in place of an input."""
         written = dict(draft.source) or {"": " ".join(problem.message for problem in problems)}
         digest = digest_from_json("", json.dumps(written, sort_keys=True))
         return BadRow(draft.line, self._row_key(row_id, digest), digest, draft.source, problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -123,7 +123,7 @@ class Draft:
 class BadRow:
     """A row that cannot be sent, for whoever wants it carried along instead of refused.
 
-    `digest` stands for what was written. There is none of a row that hides others.
+    `digest` stands for what was written.
     """
 
     line: int
@@ -145,9 +145,13 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What became of one draft: a row, or its problems; and notes."""
+    """What became of one draft: a row, or its problems; and notes.
+
+    `bad` makes the row with problems that can be carried along; call it in file order, at most
+    once. There is none of a row that hides others.
+    """
 
     row: SpecRow | None
     problems: tuple[Problem, ...]
     notes: tuple[Note, ...]
-    bad: BadRow | None = None
+    bad: Callable[[], BadRow] | None = None

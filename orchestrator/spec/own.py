@@ -22,7 +22,8 @@ def known_columns() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_FIRST, *fields)))
 
 
-def is_own(name: str, keep: Collection[str]) -> bool:
+@lru_cache(maxsize=1024)
+def is_own(name: str, keep: frozenset[str]) -> bool:
     """Whether a column is the person's own: it begins with `x_`, or `keep` (folded) lists it."""
     plain = folded(name)
     return (plain.startswith(MARK) and plain != MARK) or plain in keep

@@ -54,7 +54,7 @@ class Spec:
         for checked in self.checked():
             yield from checked.notes
             if self.skip_invalid and checked.bad is not None:
-                yield checked.bad
+                yield checked.bad()
                 continue
             yield from checked.problems
             if checked.row is not None:

@@ -61,7 +61,7 @@ class YamlFile:
                 problems = tuple(entry for entry in checked.problems if entry not in said)
                 notes = tuple(entry for entry in checked.notes if entry not in said)
                 said.update(problems, notes)
-                checked = replace(checked, problems=problems, notes=notes)
+                checked = Checked(checked.row, problems, notes, checked.bad)
             yield checked
 
     def _of_rows(self, rows: tuple[Node, ...], where: str) -> Iterator[Draft]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from yaml import events as ev
@@ -36,8 +36,7 @@ _WORDS: dict[str, bool | None] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(NamedTuple):  # of which a file has a hundred thousand: made in half the time
     """`text` as written, after quotes and folding; `plain` if nothing says that it is text."""
 
     text: str
@@ -83,7 +82,7 @@ Node = Scalar | Items | Entries
 
 def is_null(node: Node) -> bool:
     """Whether nothing is written here: empty, `~` or null."""
-    return isinstance(node, Scalar) and node.value is None
+    return isinstance(node, Scalar) and node.plain and _WORDS.get(node.text, ...) is None
 
 
 def as_json(node: Node) -> Json:
@@ -156,15 +155,19 @@ class _Builder:
                 )
 
     def _node(self, event: Any, depth: int) -> Node:
-        line, column = _place(event)
         if isinstance(event, ev.AliasEvent):
             return self._alias(event)
         if depth <= 0:
-            raise _refused(self._source, line, column, f"nests deeper than {MAX_DEPTH} levels")
+            message = f"nests deeper than {MAX_DEPTH} levels"
+            raise _refused(self._source, *_place(event), message)
         node: Node
         if isinstance(event, ev.ScalarEvent):
             text = event.value.translate(_SHOWN) if self._hides else event.value
-            node = Scalar(text, self._is_plain(event), line, column)
+            plain = event.tag is None and not event.style
+            if event.tag not in _STR:
+                self._refuse_tag(event)
+            mark = event.start_mark
+            node = Scalar(text, plain, mark.line + 1, mark.column + 1)
         elif isinstance(event, ev.SequenceStartEvent):
             self._refuse_tag(event)
             node = self._items(event, depth)
@@ -185,7 +188,9 @@ class _Builder:
     def _items(self, start: Any, depth: int) -> Items:
         nodes: list[Node] = []
         size = 1
-        while not isinstance(event := next(self._events), ev.SequenceEndEvent):
+        for event in self._events:
+            if isinstance(event, ev.SequenceEndEvent):
+                break
             node = self._node(event, depth - 1)
             size = self._grown(size, node, start)
             nodes.append(node)
@@ -194,7 +199,9 @@ class _Builder:
     def _entries(self, start: Any, depth: int) -> Entries:
         pairs: dict[str, tuple[Scalar, Node]] = {}
         size = 1
-        while not isinstance(event := next(self._events), ev.MappingEndEvent):
+        for event in self._events:
+            if isinstance(event, ev.MappingEndEvent):
+                break
             key = self._node(event, depth - 1)
             if not isinstance(key, Scalar):
                 raise _refused(self._source, *_place(event), "has a key that is not text")
@@ -207,23 +214,17 @@ class _Builder:
         return Entries(tuple(pairs.values()), *_place(start), size)
 
     def _grown(self, size: int, node: Node, start: Any) -> int:
-        if size + node.size > MAX_NODES:
+        size += node.size
+        if size > MAX_NODES:
             message = f"has more than {MAX_NODES:,} values once its aliases are expanded"
             raise _refused(self._source, *_place(start), message, "Split it, or write a CSV.")
-        return size + node.size
+        return size
 
     def _twice(self, key: Scalar, first: Scalar) -> Problem:
         message = f"is there twice, first in line {first.line}"
         mend = "Leave one of the two out."
         name = shown(key.text)
         return Problem(str(self._source), key.line, key.column, name, None, message, mend)
-
-    def _is_plain(self, event: Any) -> bool:
-        if event.tag is None:
-            return not event.style
-        if str(event.tag) not in _STR:
-            self._refuse_tag(event)
-        return False
 
     def _refuse_tag(self, event: Any) -> None:
         if event.tag is not None:
@@ -233,7 +234,8 @@ class _Builder:
 
 
 def _place(event: Any) -> tuple[int, int]:
-    return event.start_mark.line + 1, event.start_mark.column + 1
+    mark = event.start_mark
+    return mark.line + 1, mark.column + 1
 
 
 def _refused(

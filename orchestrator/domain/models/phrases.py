@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 
 from orchestrator.domain.models.suggestion import suggestion
 from orchestrator.domain.models.values import RefusedError
@@ -11,7 +12,7 @@ Words = tuple[str, str]
 
 
 def phrase(  # noqa: PLR0911 one return for each verdict
-    kind: str, context: Mapping[str, object], choices: Sequence[str | int], value: object
+    kind: str, context: Mapping[str, object], choices: tuple[str | int, ...], value: object
 ) -> Words:
     """(message, mend) of one of pydantic's error types; an unforeseen one is named as it is."""
     match kind:
@@ -26,7 +27,7 @@ def phrase(  # noqa: PLR0911 one return for each verdict
         case "too_long":
             return f"takes at most {context['max_length']}", "Leave the others out."
         case "literal_error" | "int_parsing_size" if choices:
-            return _choice(choices, value)
+            return _choice(choices, str(value))
         case "greater_than_equal":
             return f"must be at least {context['ge']}", "Raise it."
         case "less_than_equal":
@@ -60,8 +61,9 @@ def _too_long(context: Mapping[str, object], value: object) -> Words:
     )
 
 
-def _choice(choices: Sequence[str | int], value: object) -> Words:
+@lru_cache(maxsize=1024)
+def _choice(choices: tuple[str | int, ...], written: str) -> Words:
     words = [str(choice) for choice in choices]
     allowed = " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
-    meant = suggestion(str(value), words)
+    meant = suggestion(written, words)
     return f"must be {allowed}", f"Did you mean {meant}?" if meant else f"Write {allowed}."

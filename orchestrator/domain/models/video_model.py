@@ -69,10 +69,16 @@ class VideoModel:
     price: Callable[[Mapping[str, Json]], str]
     synonyms: Mapping[str, str] = field(default_factory=dict)
     fields: tuple[InputField, ...] = field(init=False)
+    _choices: Mapping[str, tuple[str | int, ...]] = field(init=False, repr=False)
+    _defaults: Mapping[str, object] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        described = tuple(_describe(*pair) for pair in self.schema.model_fields.items())
+        schema = self.schema.model_fields
+        described = tuple(_describe(*pair) for pair in schema.items())
+        defaults = {n: info.default for n, info in schema.items() if not info.is_required()}
         object.__setattr__(self, "fields", described)
+        object.__setattr__(self, "_choices", {known.name: known.choices for known in described})
+        object.__setattr__(self, "_defaults", defaults)
 
     def normalise(self, raw: Mapping[str, object]) -> NormalInput:
         """Check an input and bring it to its normal form; None stands for absent.
@@ -93,31 +99,26 @@ class VideoModel:
 
     def _faults(self, given: Mapping[str, object], error: ValidationError) -> list[Fault]:
         faults: dict[str, Fault] = {}
-        for entry in error.errors(include_url=False):
+        for entry in error.errors(include_url=False, include_input=False):
             if not entry["loc"]:
                 continue
             name = str(entry["loc"][0])
             message, mend = self._phrase(name, entry["type"], entry.get("ctx", {}), given)
             faults.setdefault(name, Fault(name, _given(given, name), message, mend))
-        sound = {
-            name: value for name, value in self._with_defaults(given).items() if name not in faults
-        }
+        complete = {**self._defaults, **given}
+        sound = {name: value for name, value in complete.items() if name not in faults}
         return [*faults.values(), *self.contradictions(sound)]
 
     def _phrase(
         self, name: str, kind: str, context: Mapping[str, object], given: Mapping[str, object]
     ) -> tuple[str, str]:
         if kind == "extra_forbidden":
-            names = [known.name for known in self.fields]
-            meant = suggestion(name, names)
-            mend = f"Did you mean {meant}?" if meant else f"Fields known: {', '.join(names)}."
+            meant = suggestion(name, self._choices)
+            mend = (
+                f"Did you mean {meant}?" if meant else f"Fields known: {', '.join(self._choices)}."
+            )
             return f"is not a field of {self.slug}", mend
-        choices = next((known.choices for known in self.fields if known.name == name), ())
-        return phrase(kind, context, choices, given.get(name))
-
-    def _with_defaults(self, given: Mapping[str, object]) -> dict[str, object]:
-        fields = self.schema.model_fields
-        return {n: f.default for n, f in fields.items() if not f.is_required()} | dict(given)
+        return phrase(kind, context, self._choices.get(name, ()), given.get(name))
 
 
 def _describe(name: str, info: FieldInfo) -> InputField:
@@ -134,6 +135,8 @@ def _given(given: Mapping[str, object], name: str) -> str | None:
 def shown(value: object) -> str:
     """A value as a message shows it: at most 80 characters, printable by any terminal."""
     text = value if isinstance(value, str) else _plain(value)
+    if len(text) <= _SHOWN and text.isascii():
+        return text
     short = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
     return short.encode("utf-8", "backslashreplace").decode()
 
