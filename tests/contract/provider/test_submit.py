@@ -387,3 +387,19 @@ def test_a_key_that_the_server_quotes_is_blotted_out() -> None:
     assert isinstance(outcome, Gated)
     assert outcome.detail.message == "Invalid key ***"
     assert KEY not in repr(outcome)
+
+
+@pytest.mark.parametrize("key", ["k", "task", "test"])
+def test_a_short_key_does_not_spoil_a_task(key: str) -> None:
+    async def main() -> SubmitOutcome:
+        async with raw_server(http(202, TASK | {"task_id": "task_test_1"})) as server:
+            times = Timeouts(connect=5, total=10)
+            client = ProviderClient(base_url=server.base_url, api_key=key, timeouts=times)
+            try:
+                return await client.submit(b"{}", "key-1")
+            finally:
+                await client.aclose()
+
+    outcome = asyncio.run(main())
+    assert isinstance(outcome, Accepted)
+    assert outcome.task.task_id == "task_test_1"
