@@ -9,21 +9,33 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 
-def main(arguments: list[str]) -> int:
+@cache
+def load() -> Celery:
+    """Import everything that a worker or beat needs. Raises SystemExit as `workers.app` does."""
     # What is imported stays, so nothing of it is looked through, here or in the forks.
     gc.disable()
     # redis-py imports OpenTelemetry's metrics wherever that is installed, for an eighth of a second
     # of processor time in each process. Nothing here has any.
     sys.modules.setdefault("opentelemetry.sdk.metrics", None)  # type: ignore[arg-type]
-    from celery.utils.nodenames import host_format
-
     from workers.app import app
 
     app.loader.import_default_modules()
     gc.freeze()
     gc.enable()
+    return app
+
+
+def main(arguments: list[str]) -> int:
+    app = load()
+    from celery.utils.nodenames import host_format
+
     parser = argparse.ArgumentParser(prog="python -m workers.run_celery", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     worker = commands.add_parser("worker")

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import importlib.util
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings
+from orchestrator.supervisor.forking import die_with_parent, fork
 
 BROKER, SUBMIT, POLL, BEAT, FLOWER = "broker", "worker-submit", "worker-poll", "beat", "flower"
-_PR_SET_PDEATHSIG = 1
 _LOG_LIMIT = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to start: `env` is added to the settings' environment."""
+    """What to start: a program, or (`forks`) Celery with these arguments.
+
+    `env` is added to the settings' environment of a program.
+    """
 
     name: str
     argv: tuple[str, ...]
+    forks: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
     grace_seconds: float = 5.0
     """How long it may take to end after SIGTERM."""
@@ -57,10 +60,7 @@ def commands(settings: Settings) -> list[Command]:
         *wanted,
         _worker(SUBMIT, "submit", settings.worker_processes, request),
         _worker(POLL, "poll,ticks", 2, request),
-        Command(
-            BEAT,
-            _run_celery("beat", "--schedule=beat-schedule"),
-        ),
+        Command(BEAT, ("beat", "--schedule=beat-schedule"), forks=True),
     ]
 
 
@@ -83,21 +83,9 @@ def _broker(settings: Settings) -> Command:
     return Command(BROKER, tuple(argv))
 
 
-def _run_celery(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "workers.run_celery", *arguments)
-
-
 def _worker(name: str, queues: str, processes: int, request_seconds: float) -> Command:
-    return Command(
-        name,
-        _run_celery(
-            "worker",
-            f"--queues={queues}",
-            f"--concurrency={processes}",
-            f"--hostname={name}@%h",
-        ),
-        grace_seconds=request_seconds + 15.0,
-    )
+    argv = ("worker", f"--queues={queues}", f"--concurrency={processes}", f"--hostname={name}@%h")
+    return Command(name, argv, forks=True, grace_seconds=request_seconds + 15.0)
 
 
 def flower(settings: Settings, *, port: int, credentials: str) -> Command:
@@ -120,19 +108,27 @@ def flower(settings: Settings, *, port: int, credentials: str) -> Command:
     )
 
 
-def _die_with_parent() -> None:
-    """Linux: end this child when its supervisor is gone, even by kill -9."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+class Child(Protocol):
+    """A process of the supervisor."""
+
+    @property
+    def pid(self) -> int: ...
+    async def wait(self) -> int:
+        """Its exit code; negative for the signal that ended it."""
+
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
 
 
-async def start(settings: Settings, command: Command) -> asyncio.subprocess.Process:
-    """Start it in the data directory, its output in `logs/`."""
+async def start(settings: Settings, command: Command) -> Child:
+    """Start it in the data directory, its output in `logs/`. Raises OSError, EOFError."""
     logs = settings.data_dir / "logs"
     logs.mkdir(mode=0o700, exist_ok=True)
     log = logs / f"{command.name}.log"
     if log.exists() and log.stat().st_size > _LOG_LIMIT:
         log.replace(log.with_suffix(".log.1"))
+    if command.forks:
+        return await fork(command.name, command.argv, settings.data_dir, log)
     with log.open("ab") as output:
         return await asyncio.create_subprocess_exec(
             *command.argv,
@@ -141,5 +137,5 @@ async def start(settings: Settings, command: Command) -> asyncio.subprocess.Proc
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from orchestrator import places
 from orchestrator.settings import Settings, load_settings
-from orchestrator.supervisor import children
-from orchestrator.supervisor.children import Command
+from orchestrator.supervisor import children, forking
+from orchestrator.supervisor.children import Child, Command
 from orchestrator.telemetry import logs
 from orchestrator.telemetry.logs import about
 
@@ -81,13 +81,7 @@ class Supervisor:
         failures = 0
         while True:
             started = time.monotonic()
-            process = await children.start(self._settings, command)
-            self._pids[command.name] = process.pid
-            try:
-                code = await process.wait()
-            except asyncio.CancelledError:
-                await _end(process, command.grace_seconds)
-                raise
+            code = await self._run(command)
             steady = time.monotonic() - started > STEADY_SECONDS
             failures = 0 if steady else failures + 1
             gave_up = failures >= GIVE_UP_AFTER
@@ -99,6 +93,20 @@ class Supervisor:
                 return
             wait = min(RESTART_SECONDS * 2**failures, LONGEST_RESTART_SECONDS)
             await asyncio.sleep(0 if steady else wait)
+
+    async def _run(self, command: Command) -> int | None:
+        """Its exit code; None where it could not be started. Cancelled, it ends the process."""
+        try:
+            process = await children.start(self._settings, command)
+        except (OSError, EOFError):
+            _log.exception("a process did not start", extra=about(child=command.name))
+            return None
+        self._pids[command.name] = process.pid
+        try:
+            return await process.wait()
+        except asyncio.CancelledError:
+            await _end(process, command.grace_seconds)
+            raise
 
     async def _stop(self) -> None:
         """Beat first, then the workers, who finish their chunks; the broker last."""
@@ -149,7 +157,7 @@ def _send(writer: asyncio.StreamWriter, **event: object) -> None:
     writer.write(json.dumps(event).encode() + b"\n")
 
 
-async def _end(process: asyncio.subprocess.Process, grace_seconds: float) -> None:
+async def _end(process: Child, grace_seconds: float) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:
@@ -178,4 +186,5 @@ def main() -> None:
     lock = os.open(folder / "supervisor.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     unlink(folder / "supervisor.sock")
+    forking.prepare()
     asyncio.run(Supervisor(settings).serve(folder / "supervisor.sock"))

@@ -11,8 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.installation import Installation, children_of, until
-from tests.support.processes import processes_of
+from tests.support.installation import Installation, until
+from tests.support.processes import (
+    BUYER,
+    CELERY,
+    POLLER,
+    SUPERVISOR,
+    children_of,
+    main_process,
+    processes_of,
+    supervisor_of,
+)
 from tests.support.sandbox import KEY, Sandbox, sandbox
 
 
@@ -70,9 +79,8 @@ def test_kill_nine_of_a_buying_process_costs_nothing(here: Installation, provide
     here.extra["ORCHESTRATOR_REQUESTS_PER_SECOND"] = "15"
     running = here.start("run", here.prompts("killed.csv", 40))
     until(lambda: provider.charges >= before + 5)
-    (supervisor,) = all_supervisors(here)
-    for worker in children_of(supervisor):
-        for child in children_of(worker):
+    for name in (BUYER, POLLER):
+        for child in children_of(main_process(here.folder, name)):
             os.kill(child, signal.SIGKILL)
     output, _ = running.communicate(timeout=150)
     assert running.returncode == 0, output
@@ -80,8 +88,8 @@ def test_kill_nine_of_a_buying_process_costs_nothing(here: Installation, provide
     assert {row["state"] for row in here.results("killed")} == {"succeeded"}
 
 
-def all_supervisors(here: Installation) -> list[int]:
-    return processes_of(here.folder, "orchestrator.supervisor")
+def all_processes(here: Installation) -> list[int]:
+    return processes_of(here.folder, SUPERVISOR) + processes_of(here.folder, CELERY)
 
 
 def test_up_killed_and_started_again_finishes_without_a_second_charge(
@@ -94,8 +102,7 @@ def test_up_killed_and_started_again_finishes_without_a_second_charge(
     assert submitted.returncode == 0, submitted.stderr
     assert json.loads(submitted.stdout)["added"] == 40
     until(lambda: provider.charges >= before + 5)
-    (supervisor,) = all_supervisors(here)
-    os.kill(supervisor, signal.SIGKILL)
+    os.kill(supervisor_of(here.folder), signal.SIGKILL)
     os.kill(up.pid, signal.SIGKILL)
     up.communicate()
 
@@ -106,7 +113,7 @@ def test_up_killed_and_started_again_finishes_without_a_second_charge(
     output, _ = again.communicate(timeout=60)
     assert again.returncode == 130, output
     assert provider.charges == before + 40
-    until(lambda: not all_supervisors(here))
+    until(lambda: not all_processes(here))
 
 
 def test_a_refused_key_ends_with_three_and_a_mended_one_goes_on(
@@ -171,4 +178,4 @@ def test_ctrl_c_stops_in_order_and_says_how_to_go_on(here: Installation, provide
     assert running.returncode == 130, output
     assert "in flight" in output
     assert "orchestrator run" in output
-    until(lambda: not all_supervisors(here))
+    until(lambda: not all_processes(here))

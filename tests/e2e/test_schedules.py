@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text
 
 from tests.support.ageing import end_leases, end_readings, end_reservations, make_due
 from tests.support.installation import Installation, until
-from tests.support.processes import processes_of
+from tests.support.processes import CELERY, processes_of
 from tests.support.sandbox import Sandbox, sandbox
 
 ROWS = 20
@@ -88,7 +88,7 @@ def test_triggers_beats_and_deaths_make_one_batch_a_minute(
         told = [json.loads(one.communicate(timeout=60)[0].splitlines()[-1]) for one in triggers]
         expected = {nominal.strftime("%Y-%m-%dT%H:%MZ")} | {one["label"] for one in told}
         until(lambda: provider.charges >= before + 5)
-        for pid in processes_of(here.folder, "celery"):
+        for pid in processes_of(here.folder, CELERY):
             os.kill(pid, signal.SIGKILL)
         end_readings(url(here))
         end_reservations(url(here))

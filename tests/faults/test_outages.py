@@ -13,9 +13,19 @@ from pathlib import Path
 import pytest
 
 from tests.support.ageing import end_leases, end_reservations
-from tests.support.installation import Installation, children_of, until
+from tests.support.installation import Installation, until
 from tests.support.postgres import fresh_database, postgres_server, statement, stop_at_once
-from tests.support.processes import processes_of
+from tests.support.processes import (
+    BEAT,
+    BUYER,
+    CELERY,
+    POLLER,
+    broker_of,
+    children_of,
+    main_process,
+    processes_of,
+    supervisor_of,
+)
 from tests.support.sandbox import Sandbox, sandbox
 
 ROWS = 30
@@ -33,23 +43,6 @@ def here(tmp_path: Path, provider: Sandbox) -> Installation:
     provider.faults()
     slow = {"ORCHESTRATOR_REQUEST_TIMEOUT": "3s", "ORCHESTRATOR_REQUESTS_PER_SECOND": "15"}
     return Installation(tmp_path, provider.base_url, slow)
-
-
-def supervisor_of(here: Installation) -> int:
-    (found,) = processes_of(here.folder, "orchestrator.supervisor")
-    return found
-
-
-def process(here: Installation, word: str) -> int:
-    """The supervisor's own child whose command has `word`."""
-    (found,) = set(processes_of(here.folder, word)) & set(children_of(supervisor_of(here)))
-    return found
-
-
-def broker(here: Installation) -> int:
-    """The supervisor's child that is no Celery process; the server hides its environment."""
-    (found,) = set(children_of(supervisor_of(here))) - set(processes_of(here.folder, "celery"))
-    return found
 
 
 def kill(*pids: int) -> None:
@@ -82,17 +75,17 @@ def test_beat_and_both_workers_are_killed_in_turn(here: Installation, provider: 
     provider.faults({"on": "submit", "kind": "hang_after_commit", "count": 8, "seconds": 20})
     run = here.start("run", here.prompts("killed.csv", ROWS))
     until(lambda: provider.charges >= before + 8)
-    buyer = process(here, "worker-submit@")
+    buyer = main_process(here.folder, BUYER)
     pool = children_of(buyer)
     kill(buyer)
     until(lambda: all(gone(pid) for pid in pool))
     until(lambda: provider.charges >= before + 12)
-    kill(process(here, "beat-schedule"))
-    kill(process(here, "worker-poll@"))
+    kill(main_process(here.folder, BEAT))
+    kill(main_process(here.folder, POLLER))
     said, _ = run.communicate(timeout=150)
     assert run.returncode == 0, said
     every_video_was_bought_once(here, provider, "killed", before)
-    assert processes_of(here.folder, "celery") == []
+    assert processes_of(here.folder, CELERY) == []
 
 
 def test_a_broker_that_lost_everything_costs_nothing(here: Installation, provider: Sandbox) -> None:
@@ -100,7 +93,7 @@ def test_a_broker_that_lost_everything_costs_nothing(here: Installation, provide
     run = here.start("run", here.prompts("emptied.csv", ROWS))
     until(lambda: provider.charges >= before + 5)
     shutil.rmtree(here.folder / "data" / "broker" / "appendonlydir")
-    kill(broker(here))
+    kill(broker_of(here.folder))
     database = f"sqlite:///{here.folder / 'data' / 'orchestrator.db'}"
 
     def bought() -> bool:
@@ -121,7 +114,11 @@ def test_everything_is_killed_and_the_same_command_goes_on(
     spec = here.prompts("all.csv", ROWS)
     run = here.start("run", spec)
     until(lambda: provider.charges >= before + 5)
-    doomed = [supervisor_of(here), broker(here), *processes_of(here.folder, sys.executable)]
+    doomed = [
+        supervisor_of(here.folder),
+        broker_of(here.folder),
+        *processes_of(here.folder, sys.executable),
+    ]
     kill(*doomed)
     run.communicate(timeout=60)
     until(lambda: all(gone(pid) for pid in doomed))

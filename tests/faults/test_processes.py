@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.installation import Installation, children_of, until
-from tests.support.processes import processes_of
+from tests.support.installation import Installation, until
+from tests.support.processes import BUYER, broker_of, children_of, forker_of, main_process
 from tests.support.sandbox import Sandbox, sandbox
 
 
@@ -29,28 +29,29 @@ def here(tmp_path: Path, provider: Sandbox) -> Installation:
     return Installation(tmp_path, provider.base_url, slow)
 
 
-def worker_pid(here: Installation) -> int:
-    """The main process of the worker that buys: the one whose parent is the supervisor."""
-    (supervisor,) = processes_of(here.folder, "orchestrator.supervisor")
-    (found,) = set(processes_of(here.folder, "worker-submit@")) & set(children_of(supervisor))
-    return found
-
-
-def broker_pid(here: Installation) -> int:
-    """The supervisor's child that is no Celery process; the server hides its environment."""
-    (supervisor,) = processes_of(here.folder, "orchestrator.supervisor")
-    (found,) = set(children_of(supervisor)) - set(processes_of(here.folder, "celery"))
-    return found
-
-
 def test_a_broker_killed_in_a_chunk_is_survived(here: Installation, provider: Sandbox) -> None:
     before = provider.charges
     running = here.start("run", here.prompts("broker.csv", 40))
     until(lambda: provider.charges >= before + 5)
-    worker = worker_pid(here)
-    os.kill(broker_pid(here), signal.SIGKILL)
+    worker = main_process(here.folder, BUYER)
+    os.kill(broker_of(here.folder), signal.SIGKILL)
     until(lambda: provider.charges >= before + 30)
-    assert worker_pid(here) == worker, "the worker outlived its broker"
+    assert main_process(here.folder, BUYER) == worker, "the worker outlived its broker"
+    output, _ = running.communicate(timeout=150)
+    assert running.returncode == 0, output
+    assert provider.charges == before + 40
+    assert provider.ledger()["charged_twice"] == 0
+
+
+def test_without_what_they_are_forks_of_all_begin_anew(
+    here: Installation, provider: Sandbox
+) -> None:
+    before = provider.charges
+    running = here.start("run", here.prompts("forker.csv", 40))
+    until(lambda: provider.charges >= before + 5)
+    buyer, forker = main_process(here.folder, BUYER), forker_of(here.folder)
+    os.kill(forker, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{buyer}").exists())
     output, _ = running.communicate(timeout=150)
     assert running.returncode == 0, output
     assert provider.charges == before + 40
@@ -62,7 +63,7 @@ def test_what_forks_never_opens_the_database(here: Installation, provider: Sandb
     before = provider.charges
     running = here.start("run", here.prompts("forks.csv", 12))
     until(lambda: provider.charges >= before + 3)
-    worker = worker_pid(here)
+    worker = main_process(here.folder, BUYER)
     opened = {str(link.readlink()) for link in Path(f"/proc/{worker}/fd").iterdir()}
     assert not [path for path in opened if "orchestrator.db" in path]
     child = children_of(worker)[0]
@@ -75,7 +76,7 @@ def test_sigterm_records_the_running_chunk(here: Installation, provider: Sandbox
     up = here.start("up", "--no-flower")
     assert here.call("submit", here.prompts("term.csv", 24)).returncode == 0
     until(lambda: provider.charges >= before + 3)
-    os.kill(worker_pid(here), signal.SIGTERM)
+    os.kill(main_process(here.folder, BUYER), signal.SIGTERM)
     watched = here.call("watch", "term", "--exit-status")
     assert watched.returncode == 0, watched.stdout
     up.send_signal(signal.SIGTERM)

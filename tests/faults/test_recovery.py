@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.support.installation import Installation, until
-from tests.support.processes import processes_of
+from tests.support.processes import CELERY, processes_of
 from tests.support.sandbox import Sandbox, sandbox
 
 
@@ -38,7 +38,7 @@ def kill_everything(here: Installation, *more: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
     def none_left() -> bool:
-        left = processes_of(here.folder, "orchestrator") + processes_of(here.folder, "celery")
+        left = processes_of(here.folder, "orchestrator") + processes_of(here.folder, CELERY)
         left += processes_of(here.folder, "valkey")
         for pid in left:
             try:

@@ -17,7 +17,7 @@ import pytest
 from orchestrator.journal import Outcome, OutcomeKind, read
 from tests.support.ageing import end_leases
 from tests.support.installation import Installation, until
-from tests.support.processes import processes_of
+from tests.support.processes import BUYER, processes_of
 from tests.support.repeating import Repeater, broker_of, everything_thrice, rows_of
 from tests.support.sandbox import Sandbox, sandbox
 
@@ -113,7 +113,7 @@ def the_buyer(here: Installation) -> int:
         ((owner,),) = database.execute(query).fetchall()
     database.close()
     lock = here.folder / "data" / "processes" / f"{owner}.lock"
-    for pid in processes_of(here.folder, "worker-submit@"):
+    for pid in processes_of(here.folder, BUYER):
         if any(opened(link) == lock for link in Path(f"/proc/{pid}/fd").iterdir()):
             return pid
     raise AssertionError("nobody holds the lock")

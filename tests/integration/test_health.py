@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.installation import Installation, until
-from tests.support.processes import processes_of
+from tests.support.processes import BEAT, BUYER, main_process, processes_of
 from tests.support.sandbox import KEY, sandbox
 
 NOWHERE = "http://127.0.0.1:1/api/v1"
@@ -67,7 +67,7 @@ def processes_at_work_are_seen(here: Installation) -> None:
 
 
 def a_beat_that_stands_still_is_no_beat(here: Installation) -> None:
-    (beat,) = processes_of(here.folder, "beat-schedule")
+    beat = main_process(here.folder, BEAT)
     os.kill(beat, signal.SIGSTOP)
     try:
         (lock,) = (here.folder / "data" / "beats").glob("*.lock")
@@ -82,12 +82,12 @@ def a_beat_that_stands_still_is_no_beat(here: Installation) -> None:
 
 
 def a_killed_worker_is_missed_at_once(here: Installation) -> None:
-    killed = set(processes_of(here.folder, "worker-submit@"))
+    killed = set(processes_of(here.folder, BUYER))
     for pid in killed:
         os.kill(pid, signal.SIGSTOP)
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
-    until(lambda: not killed & set(processes_of(here.folder, "worker-submit@")))
+    until(lambda: not killed & set(processes_of(here.folder, BUYER)))
     folder = here.folder / "data" / "processes"
     names = {path.name for path in folder.glob("*.lock")}
     done = here.call("health", "worker", "--queue", "submit")

@@ -23,8 +23,16 @@ from pathlib import Path
 import redis
 
 from orchestrator.places import runtime_dir
-from tests.support.installation import Installation, children_of
-from tests.support.processes import processes_of
+from tests.support.installation import Installation
+from tests.support.processes import (
+    BEAT,
+    BUYER,
+    POLLER,
+    broker_of,
+    children_of,
+    forker_of,
+    processes_of,
+)
 from tests.support.sandbox import Sandbox, sandbox
 
 FAULTS: list[dict[str, object]] = [
@@ -71,6 +79,7 @@ class Chaos:
             self.kill_a_child,
             self.kill_a_worker,
             self.kill_beat,
+            self.kill_what_forks,
             self.kill_the_broker,
             self.flush_the_broker,
             self.stop_for_a_moment,
@@ -81,7 +90,7 @@ class Chaos:
             self._wait(self._random.uniform(0.5, 3.0))
             deed = self._random.choice(deeds)
             # What is to be killed may be gone already: that is chaos too.
-            with contextlib.suppress(OSError, redis.RedisError, IndexError):
+            with contextlib.suppress(OSError, redis.RedisError, IndexError, ValueError):
                 deed()
                 self.deeds[deed.__name__] += 1
         code = None
@@ -123,27 +132,24 @@ class Chaos:
         while time.monotonic() < deadline and self.running and self.running.poll() is None:
             time.sleep(0.05)
 
-    def _one_of(self, word: str) -> int:
-        return self._random.choice(processes_of(self.here.folder, word))
+    def _workers(self) -> list[int]:
+        return [pid for name in (BUYER, POLLER) for pid in processes_of(self.here.folder, name)]
 
     def kill_a_child(self) -> None:
-        parents = processes_of(self.here.folder, "worker-")
-        children = [child for parent in parents for child in children_of(parent)]
+        children = [child for parent in self._workers() for child in children_of(parent)]
         os.kill(self._random.choice(children), signal.SIGKILL)
 
     def kill_a_worker(self) -> None:
-        os.kill(self._one_of("worker-"), signal.SIGKILL)
+        os.kill(self._random.choice(self._workers()), signal.SIGKILL)
 
     def kill_beat(self) -> None:
-        os.kill(self._one_of("beat"), signal.SIGKILL)
+        os.kill(self._random.choice(processes_of(self.here.folder, BEAT)), signal.SIGKILL)
+
+    def kill_what_forks(self) -> None:
+        os.kill(forker_of(self.here.folder), signal.SIGKILL)
 
     def kill_the_broker(self) -> None:
-        os.kill(self._broker(), signal.SIGKILL)
-
-    def _broker(self) -> int:
-        (supervisor,) = processes_of(self.here.folder, "orchestrator.supervisor")[:1] or [0]
-        celery = set(processes_of(self.here.folder, "celery"))
-        return self._random.choice(sorted(set(children_of(supervisor)) - celery))
+        os.kill(broker_of(self.here.folder), signal.SIGKILL)
 
     def flush_the_broker(self) -> None:
         installation = (self.here.folder / "data" / "installation").read_text().strip()
@@ -152,7 +158,7 @@ class Chaos:
             server.flushall()
 
     def stop_for_a_moment(self) -> None:
-        pid = self._one_of("worker-")
+        pid = self._random.choice(self._workers())
         os.kill(pid, signal.SIGSTOP)
         self._wait(self._random.uniform(0.5, 4.0))
         os.kill(pid, signal.SIGCONT)

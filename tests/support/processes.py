@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+
+SUPERVISOR = "orchestrator.supervisor"
+CELERY = "multiprocessing.forkserver"
+"""In the command of what workers and beat are forks of, and so in theirs."""
+BUYER, POLLER, BEAT = "worker-submit", "worker-poll", "beat"
+"""The names that workers and beat give themselves; those of their pools are named likewise."""
 
 
 def processes_of(folder: Path, word: str) -> list[int]:
-    """Ids of the processes whose command has `word` and whose environment names `folder`."""
+    """Ids of the processes whose command has `word`, or that name themselves so.
+
+    Their environment names `folder`.
+    """
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -14,8 +24,41 @@ def processes_of(folder: Path, word: str) -> list[int]:
         try:
             command = (entry / "cmdline").read_bytes()
             environment = (entry / "environ").read_bytes()
+            name = (entry / "comm").read_text().strip()
         except OSError:
             continue
-        if word.encode() in command and bytes(folder) in environment:
+        if bytes(folder) in environment and (word == name or word.encode() in command):
             found.append(int(entry.name))
     return sorted(found)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that `pid` started, by id."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
+def supervisor_of(folder: Path) -> int:
+    (found,) = processes_of(folder, SUPERVISOR)
+    return found
+
+
+def main_process(folder: Path, name: str) -> int:
+    """The one of this name that the others of its pool are children of."""
+    named = processes_of(folder, name)
+    (found,) = set(named).difference(*(children_of(pid) for pid in named))
+    return found
+
+
+def forker_of(folder: Path) -> int:
+    """The process that workers and beat are forks of."""
+    celery = set(processes_of(folder, CELERY))
+    (found,) = celery & set(children_of(supervisor_of(folder)))
+    return found
+
+
+def broker_of(folder: Path) -> int:
+    """The supervisor's child that is a server; it hides its environment."""
+    children = children_of(supervisor_of(folder))
+    (found,) = (pid for pid in children if "server" in Path(f"/proc/{pid}/comm").read_text())
+    return found

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tests.support.composed import Fleet
-from tests.support.installation import children_of
+from tests.support.processes import children_of
 
 EVERY_SECONDS = 30.0
 

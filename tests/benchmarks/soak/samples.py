@@ -14,7 +14,7 @@ import psycopg
 import redis
 
 from tests.support.composed import Fleet
-from tests.support.installation import children_of
+from tests.support.processes import children_of
 
 WATCHED = ("worker-submit", "worker-poll", "beat-1", "metrics")
 EVERY_SECONDS = 3.0
