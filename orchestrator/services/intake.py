@@ -168,12 +168,13 @@ def take_in(
                 with context.store.write(LONG) as tx:
                     intake.forget_unwanted(tx, batch.id, read.revision_id)
             reusing.write_down(context, batch, read.revision_id, host=socket.gethostname())
-        taken = _publish(context, spec, batch, read.revision_id, proposal, chosen, listed)
+        taken = _publish(context, spec, batch, token, read, proposal, chosen, listed)
     except BaseException:
         with context.store.write(LONG) as tx:
-            intake.sweep(tx, batch.id)
-            intake.unlock(tx, batch.id, token)
-            intake.forget_unpublished(tx, batch.id)
+            if intake.lock(tx, batch.id, token):
+                intake.sweep(tx, batch.id)
+                intake.unlock(tx, batch.id, token)
+                intake.forget_unpublished(tx, batch.id)
         raise
     rows = proposal.difference.to_send
     tracing.took_in(context, taken.batch, began=began, ended=time.time(), to_send=rows)
@@ -346,7 +347,7 @@ def _stage(
         rows += len(found)
         if not problems:
             with uninterrupted(), context.store.write() as tx:
-                _keep_lock(tx, batch, token)
+                _keep_lock(tx, batch, token, revision_id)
                 position += intake.stage(
                     tx,
                     batch.id,
@@ -364,10 +365,10 @@ def _stage(
     return _Read(revision_id, rows, tuple(notes), tuple(skipped))
 
 
-def _keep_lock(tx: Tx, batch: Batch, token: str) -> None:
-    if not intake.lock(tx, batch.id, token):
+def _keep_lock(tx: Tx, batch: Batch, token: str, revision_id: int) -> None:
+    if not intake.holds(tx, batch.id, token, revision_id):
         raise OrchestratorError(
-            f"reading {batch.title} took so long that another submit went ahead",
+            f"this submit of {batch.title} took so long that another one went ahead",
             mend="Submit again.",
             code=BUSY,
         )
@@ -443,20 +444,22 @@ def _publish(
     context: Context,
     spec: Spec,
     batch: Batch,
-    revision_id: int,
+    token: str,
+    read: _Read,
     proposal: Proposal,
     chosen: Options,
     listed: PriceFile,
 ) -> Taken:
     columns = tuple(dict.fromkeys((*batch.columns, *spec.columns)))
     with uninterrupted(), context.store.write(LONG) as tx:
+        _keep_lock(tx, batch, token, read.revision_id)
         if chosen.wanted is Wanted.OPEN:
             rejoining.refuse(tx)
         listed.put(tx, context.provider)
         withdrawn = intake.publish(
             tx,
             batch.id,
-            revision_id,
+            read.revision_id,
             rows=proposal.rows,
             columns=columns,
             prune=chosen.prune,

@@ -29,7 +29,7 @@ from orchestrator.store.engine import Tx, insert_many
 from orchestrator.store.history import Entry
 from orchestrator.store.inputs import NewInput
 
-STAGING, PUBLISHED = "staging", "published"
+STAGING, PUBLISHED, ABANDONED = "staging", "published", "abandoned"
 INVALID_CODE = "invalid_row"
 LOCK_MS = 30_000
 
@@ -78,6 +78,12 @@ def lock(tx: Tx, batch_id: int, token: str) -> bool:
     return bool(tx.conn.execute(statement.values(values)).rowcount)
 
 
+def holds(tx: Tx, batch_id: int, token: str, revision_id: int) -> bool:
+    """Renew that right for a reading under way; False once another has swept it away."""
+    query = select(t.revisions.c.state).where(t.revisions.c.id == revision_id)
+    return lock(tx, batch_id, token) and tx.conn.execute(query).scalar() == STAGING
+
+
 def unlock(tx: Tx, batch_id: int, token: str) -> None:
     tx.conn.execute(
         update(t.batches)
@@ -87,24 +93,24 @@ def unlock(tx: Tx, batch_id: int, token: str) -> None:
 
 
 def sweep(tx: Tx, batch_id: int) -> None:
-    """Drop what readings that never got published have left behind."""
-    stale = select(t.revisions.c.id).where(
-        t.revisions.c.batch_id == batch_id, t.revisions.c.state == STAGING
-    )
+    """Drop the rows of readings that never got published.
+
+    The readings themselves stay: rows that they saw keep their ids, so no other may get these.
+    """
+    r = t.revisions.c
+    unpublished = and_(r.batch_id == batch_id, r.state == STAGING)
+    stale = select(r.id).where(unpublished)
     reuse.forget(tx, select(t.items.c.id).where(t.items.c.revision_id.in_(stale)))
     tx.conn.execute(delete(t.items).where(t.items.c.revision_id.in_(stale)))
-    tx.conn.execute(
-        delete(t.revisions).where(
-            t.revisions.c.batch_id == batch_id, t.revisions.c.state == STAGING
-        )
-    )
+    tx.conn.execute(update(t.revisions).where(unpublished).values(state=ABANDONED))
 
 
 def forget_unpublished(tx: Tx, batch_id: int) -> None:
     """Remove a batch of which nothing was ever published."""
-    tx.conn.execute(
-        delete(t.batches).where(t.batches.c.id == batch_id, t.batches.c.published_at.is_(None))
-    )
+    if not _is_first(tx, batch_id):
+        return
+    tx.conn.execute(delete(t.revisions).where(t.revisions.c.batch_id == batch_id))
+    tx.conn.execute(delete(t.batches).where(t.batches.c.id == batch_id))
 
 
 def begin(tx: Tx, batch_id: int, *, source: str, actor: str) -> int:

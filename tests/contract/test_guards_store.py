@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -35,14 +36,14 @@ def set_budget(shelf: Shelf, nanos: int) -> None:
         batches.set_budget(tx, shelf.batch_id, nanos, actor="me", detail="")
 
 
-def reading(shelf: Shelf, tx: Tx, *row_keys: str) -> int:
+def reading(shelf: Shelf, tx: Tx, *row_keys: str, edited: Sequence[str] = ()) -> int:
     """A reading of the spec that was staged and not published; returns its revision."""
     revision = intake.begin(tx, shelf.batch_id, source="a.csv", actor="me")
     intake.stage(
         tx,
         shelf.batch_id,
         revision,
-        [row(key) for key in row_keys],
+        [*(row(key) for key in row_keys), *(row(key, text="edited") for key in edited)],
         after_position=intake.last_position(tx, shelf.batch_id),
         compare=True,
     )
@@ -391,6 +392,19 @@ def test_a_sweep_leaves_what_was_published(shelf: Shelf) -> None:
         intake.sweep(tx, shelf.batch_id)
         assert intake.last_position(tx, shelf.batch_id) == 1
     assert shelf.states() == {"a": S.PENDING}
+
+
+def test_a_reading_that_was_dropped_does_not_vouch_for_rows_of_the_next(shelf: Shelf) -> None:
+    shelf.publish("a", "b", "c")
+    shelf.buy("a", SUCCEEDED)
+    with shelf.store.write() as tx:
+        reading(shelf, tx, "a", "b", "c", "d")
+        intake.sweep(tx, shelf.batch_id)
+    with shelf.store.write() as tx:
+        revision = reading(shelf, tx, "b", edited=["a"])
+        found = intake.difference(tx, shelf.batch_id, revision)
+    assert (found.changed_sent, found.known, found.removed_pending) == (1, 1, 1)
+    assert found.to_send == 0
 
 
 def test_new_rows_open_a_finished_batch_and_known_ones_do_not(shelf: Shelf) -> None:

@@ -1,0 +1,92 @@
+"""Submits that end before they are published, or beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from orchestrator.domain.states import State
+from orchestrator.errors import OrchestratorError
+from orchestrator.services import intake
+from orchestrator.services.intake import Declined, Proposal, Taken
+from orchestrator.store import intake as store_intake
+from orchestrator.store import tables as t
+from orchestrator.store import views
+from tests.support.shop import Shop, accept
+
+NOBODY = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    made = Shop(tmp_path, NOBODY, accept)
+    yield made
+    made.store.close()
+
+
+def yes(_proposal: Proposal) -> bool:
+    return True
+
+
+def submit(shop: Shop, *rows: str, confirm: Callable[[Proposal], bool] = yes) -> Taken:
+    spec = shop.folder / "spec.csv"
+    spec.write_text("\n".join(("id,prompt", *rows)))
+    options = intake.Options("a", "b", keep_removed=True)
+    return intake.take_in(shop.context, spec, options=lambda _: options, confirm=confirm)
+
+
+def prompts(shop: Shop, taken: Taken) -> list[tuple[str, str]]:
+    """(prompt, state) of the batch's rows in their order."""
+    with shop.store.read() as tx:
+        rows = list(views.results(tx, taken.batch.id))
+    return [(row.source["prompt"], row.state) for row in rows]
+
+
+def test_an_edit_after_a_declined_submit_is_an_edit(shop: Shop) -> None:
+    submit(shop, "a,one", "b,two")
+    with pytest.raises(Declined):
+        submit(shop, "a,one", "b,two", "c,three", confirm=lambda _: False)
+    taken = submit(shop, "a,one", "b,another")
+    found = taken.difference
+    assert (found.added, found.known, found.changed, found.removed) == (0, 1, 1, 0)
+    assert prompts(shop, taken) == [
+        ("one", State.PENDING),
+        ("two", State.WITHDRAWN),
+        ("another", State.PENDING),
+    ]
+
+
+def test_a_submit_that_was_overtaken_while_a_person_thought_records_nothing(shop: Shop) -> None:
+    overtaking: list[Taken] = []
+
+    def think_long(_proposal: Proposal) -> bool:
+        with shop.store.write() as tx:
+            tx.conn.execute(update(t.batches).values(intake_until=0))
+        overtaking.append(submit(shop, "x,other"))
+        return True
+
+    with pytest.raises(OrchestratorError, match="another one went ahead"):
+        submit(shop, "a,one", "b,two", confirm=think_long)
+    assert prompts(shop, overtaking[0]) == [("other", State.PENDING)]
+
+
+def test_a_submit_that_was_overtaken_leaves_the_other_in_peace(shop: Shop) -> None:
+    """The first one gives up while the second is not done yet."""
+    first = submit(shop, "a,one")
+
+    def overtaken(_proposal: Proposal) -> bool:
+        with shop.store.write() as tx:
+            tx.conn.execute(
+                update(t.batches).values(intake_token="other", intake_until=tx.now + 60_000)
+            )
+            begun.append(store_intake.begin(tx, first.batch.id, source="b.csv", actor="other"))
+        return False
+
+    begun: list[int] = []
+    with pytest.raises(Declined):
+        submit(shop, "a,one", "b,two", confirm=overtaken)
+    with shop.store.write() as tx:
+        assert store_intake.holds(tx, first.batch.id, "other", begun[0])
