@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from orchestrator.errors import UsageError
 from orchestrator.services.context import Context
 from orchestrator.store import batches
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx
-
-NAME = re.compile(r"[A-Za-z0-9._:+-]+")
-
-
-def check_name(value: str, what: str) -> str:
-    """Raises UsageError where a name or label has characters it must not have."""
-    if not NAME.fullmatch(value):
-        raise UsageError(
-            f"the {what} {value!r} has characters other than letters, digits and . _ : + -",
-            mend=f"Choose another with --{what}.",
-        )
-    return value
 
 
 def find_batch(context: Context, text: str) -> Batch:

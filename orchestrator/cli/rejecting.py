@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
+from orchestrator.cli.csv_out import csv_writer
 from orchestrator.errors import Problem, SpecError, UsageError
 
 COLUMNS = tuple(field.name for field in fields(Problem))
@@ -43,9 +43,9 @@ def write(target: Path | None, problems: Sequence[Problem]) -> None:
             if target.suffix.lower() in {".jsonl", ".ndjson"}:
                 file.writelines(f"{json.dumps(shape, ensure_ascii=False)}\n" for shape in shapes)
             else:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(shapes)
+                writer = csv_writer(file)
+                writer.writerow(COLUMNS)
+                writer.writerows(shape.values() for shape in shapes)
         draft.replace(target)
     except OSError as error:
         draft.unlink(missing_ok=True)

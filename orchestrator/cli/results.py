@@ -163,10 +163,10 @@ def _write(
     *,
     safe: bool,
 ) -> None:
-    import csv
     import json
 
     from orchestrator.cli import screen
+    from orchestrator.cli.csv_out import csv_writer
     from orchestrator.cli.output import show
     from orchestrator.cli.rows import as_cells, as_json, no_formula
 
@@ -178,7 +178,7 @@ def _write(
         case Format.TABLE:
             show(*screen.results_lines(list(rows)))
         case Format.CSV:
-            writer = csv.writer(target, lineterminator="\n")
+            writer = csv_writer(target)
             write = no_formula if safe else str
             writer.writerow(map(write, columns))
             writer.writerows(map(write, as_cells(row, own, columns)) for row in rows)

@@ -136,7 +136,7 @@ def plan(
     nanos = read_budget(budget)
     if output is not None:
         saved_plan.check_name(output)
-    with rejecting.rejects(rejects, spec):
+    with rejecting.rejects(rejects, spec) as listed:
         made = planning.plan(
             context,
             spec,
@@ -148,6 +148,7 @@ def plan(
             reuse=reuse,
             now=time.time_ns() // 1_000_000,
         )
+        listed.extend(made.skipped)
     if output is not None:
         saved_plan.save(made, spec, output, budget_nanos=nanos, how=how, prices=prices, reuse=reuse)
     if json:
@@ -331,7 +332,8 @@ def read_pace(
         try:
             bounds[name] = read(text)
         except ValueError as error:
-            raise UsageError(f"{option} {text}: {error}", mend="Mend it.") from None
+            mend = f"See `orchestrator submit --help`, at {option}."
+            raise UsageError(f"{option} {text}: {error}", mend=mend) from None
     if rows is not None and most and rows > most:
         raise UsageError(
             f"a canary of {rows:,} rows would never end under a limit of {most:,}",

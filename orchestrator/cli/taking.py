@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.cli.finding import check_name
 from orchestrator.cli.output import (
     about,
     ask,
@@ -93,6 +92,10 @@ def take(
     said before anything is recorded, and so is what else they will send.
     """
     path, wishes = as_planned(path, wishes)
+    if wishes.prune and wishes.keep_removed:
+        raise UsageError(
+            "--prune withdraws the rows that --keep-removed leaves in", mend="Give one of the two."
+        )
     _say_where(runtime)
 
     def options(spec: Spec) -> Options:
@@ -105,8 +108,8 @@ def take(
         if starts:
             _look_ahead(runtime, f"{name}@{label}", None if wishes.saves else download)
         return Options(
-            check_name(name, "name"),
-            check_name(label, "label"),
+            name,
+            label,
             spec.header.budget_nanos if budget is None and new else budget,
             append=wishes.append,
             prune=wishes.prune,
@@ -123,8 +126,11 @@ def take(
         )
 
     bar = ReadingBar(path, silent=json)
+    reading = True
 
     def confirm(proposal: Proposal) -> bool:
+        nonlocal reading
+        reading = False
         bar.stop()
         return _confirm(runtime, proposal, wishes, yes, starts)
 
@@ -142,6 +148,11 @@ def take(
     except Declined:
         say("nothing was recorded and nothing will be sent")
         return None
+    except KeyboardInterrupt:
+        bar.stop()
+        if reading:
+            say(f"{path} was not read to its end: nothing of it was recorded")
+        raise
     finally:
         bar.stop()
     if taken.difference.reused and not taken.difference.to_send:

@@ -34,7 +34,7 @@ def judge(left: int | None, rows: Mapping[str, int], prices: Mapping[str, int]) 
     if left is None:
         return Verdict(Cover.NO_BUDGET, "no budget: nothing limits what is spent")
     if not total:
-        return Verdict(Cover.COVERED, "there is nothing to send")
+        return Verdict(Cover.COVERED, "stays as it is: there is nothing to send")
     if known > left or left <= 0:
         covered = _covered(left, rows, prices)
         each = f"about {covered:,} of {total:,} rows" if covered else "no row"

@@ -31,16 +31,17 @@ def known_expiry(url: str) -> int | None:
         return None
 
 
-def signed_until(url: str) -> str | None:
+def signed_until(url: str, now: int) -> str | None:
     """How long a URL that looks temporary lasts, in words; None for one that does not.
 
-    Raises ValueError for what is no URL.
+    `now` in ms. Raises ValueError for what is no URL.
     """
     given = _parameters(url)
     moment = _stated(given)
     if moment is not None:
-        return f"until {datetime.fromtimestamp(moment / 1000, UTC):%Y-%m-%d %H:%M} UTC"
-    return "it is signed" if given.keys() & _SIGNATURES else None
+        when = f"{datetime.fromtimestamp(moment / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+        return f"has expired ({when})" if moment <= now else f"looks temporary (until {when})"
+    return "looks temporary (it is signed)" if given.keys() & _SIGNATURES else None
 
 
 def _parameters(url: str) -> dict[str, str]:
@@ -66,7 +67,7 @@ def _moment(text: str) -> int | None:
     if text.isdecimal() and 9 <= len(text) <= 13:
         number = int(text)
         return number if len(text) > 11 else number * 1000
-    for form in ("%Y%m%dT%H%M%SZ", "%Y-%m-%dT%H:%M:%SZ"):
+    for form in ("%Y%m%dT%H%M%SZ", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ", "%Y-%m-%d"):
         try:
             return int(datetime.strptime(text, form).replace(tzinfo=UTC).timestamp() * 1000)
         except ValueError:

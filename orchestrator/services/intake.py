@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 import uuid
@@ -52,6 +53,7 @@ GROUP = 2000
 GROUP_CHARS = 16_000_000
 LOCK_WAIT_SECONDS = 60
 BUSY = "busy"
+NAME = re.compile(r"[A-Za-z0-9._:+-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +120,22 @@ class Declined(Exception):  # noqa: N818 a decision, not an error
 def default_options(path: Path, spec: Spec, name: str | None, label: str | None) -> tuple[str, str]:
     """(name, label): as told, else the spec's own name, else the file's stem; `default`.
 
-    Raises UsageError where nothing names it.
+    Raises UsageError where nothing names it, or with characters that a name must not have.
     """
     found = name or spec.header.name
     if found is None and path == STANDARD_INPUT:
         raise UsageError("a spec from standard input has no name", mend="Give it one with --name.")
     plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    return found or plain.stem, label or "default"
+    return _check_name(found or plain.stem, "name"), _check_name(label or "default", "label")
+
+
+def _check_name(value: str, what: str) -> str:
+    if not NAME.fullmatch(value):
+        raise UsageError(
+            f"the {what} {value!r} has characters other than letters, digits and . _ : + -",
+            mend=f"Choose another with --{what}.",
+        )
+    return value
 
 
 def names_of(

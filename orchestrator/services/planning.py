@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,8 @@ class Plan:
     duplicates: int
     reused: int
     invalid: int
+    skipped: tuple[Problem, ...]
+    """What is wrong with the invalid rows, where such rows are skipped."""
     cost: Estimate
     budget_left: int | None
     classes: dict[str, tuple[int, Price | None]]
@@ -56,6 +59,8 @@ class Plan:
     verdict: Verdict
     duration: Expectation | None
     remarks: tuple[str, ...]
+    table: Path | None = None
+    """The file beside the spec that its rows come from."""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -82,6 +87,7 @@ class Plan:
             ],
             "duration": None if self.duration is None else _duration_json(self.duration),
             "notes": [*(str(note) for note in self.notes), *self.remarks],
+            "problems": [problem.as_json() for problem in self.skipped],
         }
 
 
@@ -114,9 +120,13 @@ class _Tally:
     known: int = 0
     changed: int = 0
     matched: int = 0
+    matched_pending: int = 0
+    resent: Counter[str] = field(default_factory=Counter)
+    """Price class -> changed rows of which an earlier version was sent."""
     duplicates: int = 0
     reused: int = 0
-    skipped: int = 0
+    invalid: int = 0
+    skipped: list[Problem] = field(default_factory=list)
     classes: Counter[str] = field(default_factory=Counter)
     waiting: Counter[str] = field(default_factory=Counter)
     """Price class -> known rows that are still to be sent."""
@@ -126,6 +136,14 @@ class _Tally:
     digests: set[int] = field(default_factory=set)
     """The first 64 bits of each, which is enough to count equal ones, and half the memory."""
     reusing: Choice = field(default_factory=Choice)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """Rows of the batch that the file does not have; `pending`: those that wait to be sent."""
+
+    removed: int
+    pending: int
 
 
 def plan(
@@ -149,7 +167,7 @@ def plan(
     listed = price_file(context, prices)
     spec = open_spec(path, how)
     chosen_name, chosen_label = default_options(path, spec, name, label)
-    batch, book, known_rows = _known(context, chosen_name, chosen_label, listed, now)
+    batch, book, before = _known(context, chosen_name, chosen_label, listed, now)
     tally = _Tally()
     for group in grouped(spec.rows()):
         _count(context, batch, tally, group, reuse=reuse or spec.header.reuse)
@@ -160,17 +178,21 @@ def plan(
         budget = batch.budget_nanos if batch else spec.header.budget_nanos
     left = None if budget is None else budget - (batch.committed_nanos if batch else 0)
     rows = sum(tally.classes.values())
+    gone = _Gone(
+        max(0, before.removed - tally.matched), max(0, before.pending - tally.matched_pending)
+    )
     sender = (batch.account if batch else spec.header.account) or DEFAULT
     return Plan(
         title=f"{chosen_name}@{chosen_label}",
-        rows=tally.rows + tally.skipped,
+        rows=tally.rows + tally.invalid,
         new=tally.new,
         known=tally.known,
         changed=tally.changed,
-        removed=max(0, known_rows - tally.matched),
+        removed=gone.removed,
         duplicates=tally.duplicates,
         reused=tally.reused,
-        invalid=tally.skipped,
+        invalid=tally.invalid,
+        skipped=tuple(tally.skipped),
         cost=estimate(tally.classes, amounts(book)),
         budget_left=left,
         classes={name: (number, book.get(name)) for name, number in tally.classes.items()},
@@ -178,25 +200,48 @@ def plan(
         states=dict(sorted(tally.states.items(), key=lambda pair: list(State).index(pair[0]))),
         verdict=judge(left, tally.classes + tally.waiting, amounts(book)),
         duration=None if context is None else _expect(context, batch, rows, sender),
-        remarks=tuple(disagreements(book, tally.classes)),
+        remarks=tuple(_remarks(tally, book, gone)),
+        table=None if spec.header.table is None else path.parent / spec.header.table,
     )
+
+
+def _remarks(tally: _Tally, book: dict[str, Price], gone: _Gone) -> Iterator[str]:
+    """What a submit would ask or refuse, and what is odd about prices."""
+    foreign = gone.removed and not tally.known and not tally.changed
+    if foreign:
+        yield "no row is part of this batch; submit would ask for --append, or another --label"
+    elif gone.pending:
+        yield (
+            f"{gone.pending:,} of the removed rows still wait to be sent; submit would ask for "
+            "--prune or --keep-removed"
+        )
+    if tally.resent:
+        rows = sum(tally.resent.values())
+        cost = estimate(tally.resent, amounts(book))
+        price = "at an unknown price" if cost.high is None else f"for {to_usd(cost.high)} USD"
+        yield (
+            f"{rows:,} of the changed rows were sent before the change and are not bought again; "
+            f"--resend-changed would, {price}"
+        )
+    yield from disagreements(book, tally.classes)
 
 
 def _known(
     context: Context | None, name: str, label: str, listed: PriceFile, now: int
-) -> tuple[Batch | None, dict[str, Price], int]:
-    """The batch if it is there, the price book, and the batch's rows that were not taken back."""
+) -> tuple[Batch | None, dict[str, Price], _Gone]:
+    """The batch if it is there, the price book, and what would be gone if the file were empty."""
     if context is None:
-        return None, listed.over({}, now), 0
+        return None, listed.over({}, now), _Gone(0, 0)
     with context.store.read() as tx:
         batch = batches.find(tx, name, label)
         if batch is not None and batch.published_at is None:
             batch = None
-        rows = 0
+        before = _Gone(0, 0)
         if batch is not None:
             counts = counting.by_state(tx, batch.id)
             rows = sum(counts.values()) - counts[State.WITHDRAWN] - counts[State.INVALID]
-        return batch, listed.over(store_prices.book(tx, context.provider), tx.now), rows
+            before = _Gone(rows, counts[State.PENDING])
+        return batch, listed.over(store_prices.book(tx, context.provider), tx.now), before
 
 
 def _expect(context: Context, batch: Batch | None, rows: int, sender: str) -> Expectation | None:
@@ -227,11 +272,15 @@ def _count(
     tally.problems += [entry for entry in group if isinstance(entry, Problem)]
     tally.notes += [entry for entry in group if isinstance(entry, Note)]
     tally.rows += len(rows)
-    tally.skipped += sum(isinstance(entry, BadRow) for entry in group)
+    for bad in (entry for entry in group if isinstance(entry, BadRow)):
+        tally.invalid += 1
+        tally.skipped += bad.problems
     found: dict[tuple[str, str], State] = {}
     if context is not None and batch is not None:
         with context.store.read() as tx:
             found = intake.known(tx, batch.id, [row.row_key for row in rows])
+    tally.matched += sum(state not in _AWAY for state in found.values())
+    tally.matched_pending += sum(state is State.PENDING for state in found.values())
     versions = _live_versions(found)
     taken: set[str] = set()
     if context is not None and reuse:
@@ -243,20 +292,23 @@ def _count(
         tally.duplicates += digest in tally.digests
         tally.digests.add(digest)
         state = found.get((row.row_key, row.digest))
-        tally.matched += row.row_key in versions
-        if state not in _AWAY:
+        earlier = versions.get(row.row_key)
+        if state not in (None, State.INVALID):
             tally.known += 1
             tally.states[state] += 1
             tally.waiting[row.price_class] += state is State.PENDING
+            if state is State.WITHDRAWN and earlier in (None, State.PENDING):
+                tally.classes[row.price_class] += 1  # an edit back: it is sent after all
             continue
-        earlier = versions.get(row.row_key)
         if earlier is None:
             tally.new += 1
         else:
             tally.changed += 1
-        if earlier in (None, State.PENDING) and row.row_key in taken:
+        if earlier not in (None, State.PENDING):
+            tally.resent[row.price_class] += 1
+        elif row.row_key in taken:
             tally.reused += 1
-        elif earlier in (None, State.PENDING):
+        else:
             tally.classes[row.price_class] += 1
 
 

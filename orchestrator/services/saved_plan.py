@@ -42,6 +42,9 @@ class SavedPlan:
     skip_invalid: bool = False
     prices: str | None = None
     reuse: bool = False
+    table: str | None = None
+    """The file that the spec's rows come from, and its digest."""
+    table_sha256: str | None = None
 
     @property
     def how(self) -> Reading:
@@ -59,6 +62,15 @@ class SavedPlan:
             differences = ["a price"]
         if not differences and self.notes not in ("", _told(proposal.notes)):
             differences = ["an image that the spec names"]
+        if differences and (proposal.difference.known, proposal.difference.added) == (
+            self.known + self.new,
+            0,
+        ):
+            raise UsageError(
+                f"the plan was submitted before: its {self.new:,} new rows are in the batch",
+                mend="There is nothing left to do.",
+                code="plan_outdated",
+            )
         if differences:
             raise _outdated("; ".join(differences))
 
@@ -119,6 +131,8 @@ def save(
         skip_invalid=how.skip_invalid,
         reuse=reuse,
         prices=None if prices is None else str(prices.absolute()),
+        table=None if plan.table is None else str(plan.table.absolute()),
+        table_sha256=None if plan.table is None else _digest(plan.table),
     )
     text = json.dumps({"version": VERSION, **asdict(saved)}, indent=2, ensure_ascii=False)
     try:
@@ -146,6 +160,8 @@ def read(path: Path) -> SavedPlan:
         ) from None
     if _digest(Path(plan.spec)) != plan.sha256:
         raise _outdated(f"the file {plan.spec}")
+    if plan.table is not None and _digest(Path(plan.table)) != plan.table_sha256:
+        raise _outdated(f"the file {plan.table}")
     return plan
 
 

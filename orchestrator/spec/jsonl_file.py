@@ -93,7 +93,10 @@ class JsonlFile:
     def _object(self, text: str) -> dict[str, Json]:
         if len(text) > MAX_CHARS:
             raise CellError(f"has more than {MAX_CHARS:,} characters", "Host the image.")
-        found = parse_json(text)
+        try:
+            found = parse_json(text)
+        except CellError as error:
+            raise CellError(error.message, _MEND) from None
         if not isinstance(found, dict):
             raise CellError("is not a JSON object", _MEND)
         return found

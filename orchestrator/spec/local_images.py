@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ class LocalImages:
         self._folder = folder
         self._uris: dict[str, str] = {}
         self._said: set[str] = set()
+        self._now = time.time_ns() // 1_000_000
 
     def resolve(self, reference: str) -> tuple[str, str | None]:
         """(what is sent, a note on it or None). Raises CellError for an image that is not there.
@@ -80,12 +82,12 @@ class LocalImages:
         if reference[:4].lower() != "http" or "?" not in reference:
             return None
         try:
-            until, host = signed_until(reference), urlsplit(reference).hostname
+            until, host = signed_until(reference, self._now), urlsplit(reference).hostname
         except ValueError:
             return None
         if until is None:
             return None
-        note = f"looks temporary ({until}): rows that are sent later may find no image"
+        note = f"{until}: rows that are sent later may find no image"
         return self._once(host or "", note)
 
     def _once(self, what: str, note: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
@@ -11,23 +12,24 @@ def opening_line(lines: Iterable[str], first: int, delimiter: str) -> int:
     `lines` begin with a row and keep their ends. The text breaks where a closing quote is followed
     by anything but a delimiter or a line's end, or where it ends inside quotes.
     """
+    opens = re.compile(f'(?:^|{re.escape(delimiter)})"')
     opened = first
     quoted = False
     for number, line in enumerate(lines, start=first):
-        at_start = not quoted
         at = 0
-        while at < len(line):
-            char = line[at]
-            if quoted and char == '"':
-                following = line[at + 1 : at + 2]
-                if following == '"':
-                    at += 1
-                elif following in {delimiter, "\r", "\n", ""}:
-                    quoted = False
-                else:
-                    return opened
-            elif not quoted and char == '"' and at_start:
-                quoted, opened = True, number
-            at_start = char == delimiter
-            at += 1
+        while True:
+            if not quoted:
+                quote = opens.search(line, at)
+                if quote is None:
+                    break
+                quoted, opened, at = True, number, quote.end()
+            closing = _CLOSING.match(line, at)
+            if closing is None:
+                break
+            if line[closing.end() : closing.end() + 1] not in {delimiter, "\r", "\n", ""}:
+                return opened
+            quoted, at = False, closing.end()
     return opened
+
+
+_CLOSING = re.compile(r'[^"]*+(?:""[^"]*+)*+"')

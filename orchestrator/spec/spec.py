@@ -27,6 +27,10 @@ _READERS: dict[str, Callable[[Source, Reading], AnyFile]] = {
     ".yaml": yaml_file.open_yaml,
     ".yml": yaml_file.open_yaml,
 }
+_BEGIN = {
+    **dict.fromkeys((".yaml", ".yml"), "Write `prompts:` and a list below."),
+    **dict.fromkeys((".jsonl", ".ndjson"), 'Write lines like {"prompt": "a red kite"}.'),
+}
 _WORKS = f"What can be read: {', '.join(_READERS)}; all but .xlsx also with .gz after it."
 
 
@@ -83,11 +87,11 @@ def open_spec(path: Path, how: Reading = AS_FOUND) -> Spec:
     if path != STANDARD_INPUT:
         _refuse_unknown(path, ending(path, Source(str(path), path)))
     source = received(path, how)
-    if require_file(source.path) == 0:
-        raise SpecError(
-            f"{path} is empty", mend="Write a line `prompt`, and a prompt below it.", code="empty"
-        )
     form = ending(path, source)
+    if require_file(source.path) == 0:
+        mend = _BEGIN.get(form, "Write a line `prompt`, and a prompt below it.")
+        name = "standard input" if path == STANDARD_INPUT else path
+        raise SpecError(f"{name} is empty", mend=mend, code="empty")
     if form != ".xlsx":
         require_text(source)
     if how.delimiter is not None and _READERS[form] is not csv_file.open_csv:

@@ -111,4 +111,4 @@ def test_temporary_addresses_are_noted_once_for_each_host(here: Installation) ->
     rows = [["a", signed.format(1)], ["b", signed.format(2)], ["c", "https://c.example.com/c.png"]]
     here.write("specs/s.csv", [["prompt", "image_url"], *rows])
     (note,) = plan(here)["notes"]  # type: ignore[misc, attr-defined]
-    assert "looks temporary (until 2026-01-01 12:10 UTC)" in str(note)
+    assert "has expired (2026-01-01 12:10 UTC)" in str(note)

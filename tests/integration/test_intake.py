@@ -10,19 +10,24 @@ from sqlalchemy import update
 
 from orchestrator.domain.states import State
 from orchestrator.errors import OrchestratorError
-from orchestrator.services import intake
+from orchestrator.services import intake, planning
 from orchestrator.services.intake import Declined, Proposal, Taken
 from orchestrator.store import intake as store_intake
 from orchestrator.store import tables as t
 from orchestrator.store import views
 from tests.support.shop import Shop, accept
+from tests.support.valkey import short_directory, valkey_server
 
-NOBODY = "redis://127.0.0.1:1/0"
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    with short_directory() as directory, valkey_server(directory) as server:
+        yield str(server.url)
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    made = Shop(tmp_path, NOBODY, accept)
+def shop(tmp_path: Path, broker: str) -> Iterator[Shop]:
+    made = Shop(tmp_path, broker, accept)
     yield made
     made.store.close()
 
@@ -90,3 +95,44 @@ def test_a_submit_that_was_overtaken_leaves_the_other_in_peace(shop: Shop) -> No
         submit(shop, "a,one", "b,two", confirm=overtaken)
     with shop.store.write() as tx:
         assert store_intake.holds(tx, first.batch.id, "other", begun[0])
+
+
+def planned(shop: Shop, *rows: str) -> tuple[planning.Plan, Proposal]:
+    """What plan says of these rows, and what a submit would do; nothing is recorded."""
+    proposals: list[Proposal] = []
+    with pytest.raises(Declined):
+        submit(shop, *rows, confirm=lambda proposal: bool(proposals.append(proposal)))
+    plan = planning.plan(
+        shop.context, shop.folder / "spec.csv", name="a", label="b", budget_nanos=None
+    )
+    return plan, proposals[0]
+
+
+def sell(shop: Shop, taken: Taken) -> None:
+    shop.buy(shop.due(taken.batch))
+
+
+def test_a_plan_and_a_submit_count_alike(shop: Shop) -> None:
+    """An edit, an edit back, a row that is gone, one that was sent and edited, a new one."""
+    sell(shop, submit(shop, "sent,one", "old,two"))
+    submit(shop, "sent,one", "old,two", "waits,three", "back,four", "gone,five")
+    submit(shop, "sent,one", "old,two", "waits,three", "back,another", "gone,five")
+    rows = ("sent,edited", "old,two", "waits,edited", "back,four", "new,six")
+    plan, proposal = planned(shop, *rows)
+    found = proposal.difference
+    assert (found.added, found.known, found.changed, found.removed) == (1, 2, 2, 1)
+    assert (plan.new, plan.known, plan.changed, plan.removed) == (1, 2, 2, 1)
+    sent = {name: number for name, (number, _) in plan.classes.items()}
+    assert sent == found.price_classes == {"kling-v2-6/std/5s/silent": 3}
+    assert [note.split(";")[0] for note in plan.remarks] == [
+        "1 of the removed rows still wait to be sent",
+        "1 of the changed rows were sent before the change and are not bought again",
+    ]
+
+
+def test_a_plan_tells_what_it_takes_for_another_batch(shop: Shop) -> None:
+    submit(shop, "a,one")
+    spec = shop.folder / "spec.csv"
+    spec.write_text("id,prompt\nx,two\n")
+    plan = planning.plan(shop.context, spec, name="a", label="b", budget_nanos=None)
+    assert "--append" in plan.remarks[0]
