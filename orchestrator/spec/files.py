@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,10 @@ _LIKELY = {
     "big5": "Big5",
     "cp949": "Korean (CP949)",
 }
+_WESTERN = "cp1252"
+_TELLING = 200
+"""Bytes of words that are not ASCII from which a guess is trusted."""
+_SPLIT = re.compile(rb"[\s,;\"'|]")
 _UTF16 = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
@@ -126,26 +131,51 @@ def _refuse_nul(source: Source, chunk: bytes, lines: int, read: int) -> None:
 
 
 def _not_utf8(source: Source, line: int, byte: int) -> SpecError:
-    likely = _likely_encoding(source, byte)
-    guess = f"; it looks like {_LIKELY.get(likely, likely)}" if likely else ""
+    with source.path.open("rb") as file:
+        file.seek(max(0, byte - _SAMPLE // 2))
+        sample = file.read(_SAMPLE)
+    likely = _likely_encoding(sample)
+    readings = _readings(sample, likely)
+    guess, tell = "", _TELL.format(likely or _WESTERN)
+    if len(readings) > 1:
+        ways = ", ".join(f"--encoding {name} for {text!r}" for name, text in readings.items())
+        tell = f"Or tell its encoding by what is meant: {ways}."
+    elif likely:
+        guess = f"; it looks like {_LIKELY.get(likely, likely)}"
     return _bad_text(
         source,
         line,
         f"is not UTF-8 from line {line} on (byte {byte:,} of the file){guess}",
-        f"{_SAVE_AS_UTF8} {_TELL.format(likely or 'cp1252')}",
+        f"{_SAVE_AS_UTF8} {tell}",
     )
 
 
-def _likely_encoding(source: Source, byte: int) -> str | None:
+def _likely_encoding(sample: bytes) -> str | None:
     """The encoding that fits the text around the first bad byte best."""
-    with source.path.open("rb") as file:
-        file.seek(max(0, byte - _SAMPLE // 2))
-        sample = file.read(_SAMPLE)
     best = from_bytes(sample, cp_isolation=list(_LIKELY)).best()
     if best is None:
         return None
     # Several may read the bytes alike; then the one that most spreadsheets write.
     return next((name for name in _LIKELY if name in best.could_be_from_charset), best.encoding)
+
+
+def _readings(sample: bytes, likely: str | None) -> dict[str, str]:
+    """Encoding -> how it reads a word: too few letters do not tell which is meant.
+
+    The likely one, and those of Europe's spreadsheets that make a letter of each byte.
+    """
+    words = [word for word in _SPLIT.split(sample) if not word.isascii()]
+    if likely == _WESTERN or sum(map(len, words)) > _TELLING:
+        return {}
+    read: dict[str, list[str]] = {}
+    for name in dict.fromkeys((_WESTERN, "cp1250", likely or _WESTERN)):
+        texts = [word.decode(name, "replace") for word in words]
+        if name == likely or all(c.isascii() or c.isalpha() for c in "".join(texts)):
+            read[name] = texts
+    for one in zip(*read.values(), strict=True):
+        if len(set(one)) > 1:
+            return dict(zip(read, one, strict=True))
+    return {}
 
 
 def _line_too_long(source: Source, line: int) -> SpecError:

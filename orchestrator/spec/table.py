@@ -83,7 +83,15 @@ def open_table(spec: Source, head: YamlHead, rows: Scalar) -> Table:
             code="format",
         )
     source = received(path, Reading())
-    require_text(source)
+    try:
+        require_text(source)
+    except SpecError as error:
+        if error.code != "encoding":
+            raise
+        mend = "Save it as UTF-8: --encoding is about the spec, not its table."
+        raise SpecError(
+            error.message, mend=mend, problems=error.problems, code=error.code
+        ) from None
     header = read_header(source, told=None, keep=head.keep, free=True)
     return _Fitting(spec, source, head, header).table()
 

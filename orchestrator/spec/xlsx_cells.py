@@ -7,27 +7,64 @@ there is: here that ends this process and no other.
 from __future__ import annotations
 
 import json
+import re
 import resource
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from xml.etree import ElementTree
 
 MAX_MEMORY = 2 * 1024 * 1024 * 1024
 _EXACT = 10**15
+_CHUNK = 1 << 20
+_MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+_ID = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+_CELL_END = b"</c>"
+_ERROR = re.compile(
+    rb"""(<c\s(?=[^<>]*\bt=["']e["'])[^<>]*>)\s*(?:<f[^<]*(?:</f>)?\s*)?<v>([^<]*)<"""
+)
+_PLACE = re.compile(rb"""\sr=["']([A-Z]{1,3})([0-9]{1,7})["']""")
 
 
 def lines(path: Path) -> Iterator[object]:
-    """The sheets' names, the first one's first row and column (from 0), then its rows."""
+    """The sheets' names, the first one's first row and column (from 0), its errors, its rows."""
     import python_calamine
 
     book = python_calamine.load_workbook(path)
     yield book.sheet_names
     sheet = book.get_sheet_by_index(0)
     yield sheet.start or (0, 0)
+    yield list(errors(path))
     for row in sheet.to_python(skip_empty_area=True):
         yield [_text(cell) for cell in row]
+
+
+def errors(path: Path) -> Iterator[tuple[int, str, str]]:
+    """(row, column's letters, text such as #N/A) of the first sheet, empty to the reader."""
+    with zipfile.ZipFile(path) as book:
+        first = _parsed(book, "xl/workbook.xml").find(f".//{_MAIN}sheet")
+        links = _parsed(book, "xl/_rels/workbook.xml.rels")
+        if first is None:
+            return
+        target = next((x.get("Target", "") for x in links if x.get("Id") == first.get(_ID)), "")
+        part = target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+        rest = b""
+        with book.open(part) as sheet:
+            while chunk := sheet.read(_CHUNK):
+                text = rest + chunk
+                whole = text.rfind(_CELL_END) + len(_CELL_END)
+                for tag, said in _ERROR.findall(text, 0, whole):
+                    place = _PLACE.search(tag)
+                    if place is not None:
+                        yield int(place[2]), place[1].decode(), said.decode("utf-8", "replace")
+                rest = text[whole:]
+
+
+def _parsed(book: zipfile.ZipFile, part: str) -> ElementTree.Element:
+    return ElementTree.fromstring(book.read(part))  # noqa: S314 this process is there to die of it
 
 
 def main() -> None:

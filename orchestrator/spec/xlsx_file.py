@@ -13,7 +13,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.errors import ConfigError, Problem, SpecError
@@ -55,6 +55,8 @@ class XlsxFile:
     head: CsvHeader
     sheet: tuple[tuple[int, Cells], ...]
     notes: tuple[Note, ...]
+    errors: Mapping[int, Mapping[int, str]]
+    """Row -> column (both from 1) -> what Excel shows where a formula went wrong."""
 
     @property
     def header(self) -> SpecHeader:
@@ -78,15 +80,25 @@ class XlsxFile:
         columns = {name: at for at, name in enumerate(self.head.names, start=1) if name}
         notes = self.notes
         for line, cells in self.sheet:
-            found = checker.check(draft_of(name, self.head, columns, line, cells))
+            draft = draft_of(name, self.head, columns, line, cells)
+            if line in self.errors:
+                draft = replace(draft, problems=tuple(self._wrong(line)))
+            found = checker.check(draft)
             yield replace(found, notes=notes + found.notes)
             notes = ()
+
+    def _wrong(self, line: int) -> Iterator[Problem]:
+        """A cell without a value must not become a default."""
+        for column, text in self.errors[line].items():
+            name = dict(enumerate(self.head.names, start=1)).get(column)
+            message, mend = "is an error of Excel", "Mend its formula, or empty the cell."
+            yield Problem(str(self.source), line, column, name, text, message, mend)
 
 
 def open_xlsx(source: Source, how: Reading) -> XlsxFile:
     """Read the first sheet. Raises SpecError, ConfigError where the reader is not installed."""
     _refuse_huge(source)
-    names, rows = _read(source)
+    names, errors, rows = _read(source)
     filled = ((line, cells) for line, cells in rows if any(map(str.strip, cells)))
     line, cells = next(filled, (0, []))
     while cells and not cells[-1].strip():
@@ -107,7 +119,7 @@ def open_xlsx(source: Source, how: Reading) -> XlsxFile:
     if len(names) > 1:
         message = f"only the first sheet is read, not {', '.join(names[1:4])}"
         notes = (Note(str(source), 1, 1, "sheet", names[0], message),)
-    return XlsxFile(source, head, sheet, notes)
+    return XlsxFile(source, head, sheet, notes, errors)
 
 
 def _refuse_huge(source: Source) -> None:
@@ -159,8 +171,10 @@ def _number(letters: bytes) -> int:
     return number
 
 
-def _read(source: Source) -> tuple[list[str], Iterator[tuple[int, Cells]]]:
-    """(names of sheets, the first one's rows with their numbers)."""
+def _read(
+    source: Source,
+) -> tuple[list[str], Mapping[int, Mapping[int, str]], Iterator[tuple[int, Cells]]]:
+    """(names of sheets, the first one's errors by row and column, its rows with their numbers)."""
     if importlib.util.find_spec("python_calamine") is None:
         raise ConfigError(
             "Excel workbooks need a reader that is not installed",
@@ -183,10 +197,19 @@ def _read(source: Source) -> tuple[list[str], Iterator[tuple[int, Cells]]]:
         if done.returncode:
             raise _broken(source)
         told.seek(0)
-        names, (first, before), *rows = map(json.loads, told)
-    return names, (
-        (number, [""] * before + cells) for number, cells in enumerate(rows, start=first + 1)
-    )
+        names, (first, before), wrong, *rows = map(json.loads, told)
+    errors: dict[int, dict[int, str]] = {}
+    for row, letters, text in wrong:
+        errors.setdefault(row, {})[_number(letters.encode())] = text
+
+    def numbered() -> Iterator[tuple[int, Cells]]:
+        for number, cells in enumerate(rows, start=first + 1):
+            whole = [""] * before + cells
+            for column, text in errors.get(number, {}).items():
+                whole[column - 1 : column] = [text]
+            yield number, whole
+
+    return names, errors, numbered()
 
 
 def _broken(source: Source) -> SpecError:

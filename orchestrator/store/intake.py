@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ColumnElement
 
-from orchestrator.domain.states import State
+from orchestrator.domain.states import Event, State
 from orchestrator.store import counting, history, inputs, reuse, sqlite
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Tx, insert_many
@@ -336,7 +336,13 @@ def publish(
     withdrawn = 0
     if not _is_first(tx, batch_id):
         withdrawn = _replace(
-            tx, batch_id, revision_id, prune=prune, resend_changed=resend_changed, reusing=reusing
+            tx,
+            batch_id,
+            revision_id,
+            prune=prune,
+            resend_changed=resend_changed,
+            reusing=reusing,
+            actor=actor,
         )
     tx.conn.execute(
         update(t.revisions)
@@ -365,7 +371,14 @@ def publish(
 
 
 def _replace(
-    tx: Tx, batch_id: int, revision_id: int, *, prune: bool, resend_changed: bool, reusing: bool
+    tx: Tx,
+    batch_id: int,
+    revision_id: int,
+    *,
+    prune: bool,
+    resend_changed: bool,
+    reusing: bool,
+    actor: str,
 ) -> int:
     """Let what is staged take the place of what was; returns how many pending ones step back."""
     c = t.items.c
@@ -376,7 +389,7 @@ def _replace(
             c.state == State.INVALID,
         )
     )
-    withdrawn = _withdraw_replaced(tx, batch_id, revision_id)
+    withdrawn = _withdraw_replaced(tx, batch_id, revision_id, actor)
     if not resend_changed:
         sent = exists().where(_others(revision_id), _older.c.state != State.WITHDRAWN)
         drop = select(c.id).where(c.batch_id == batch_id, c.revision_id == revision_id, sent)
@@ -384,42 +397,46 @@ def _replace(
             reuse.forget(tx, drop)
         tx.conn.execute(delete(t.items).where(c.id.in_(drop)))
     if prune:
-        withdrawn += tx.conn.execute(
-            update(t.items)
-            .where(
-                c.batch_id == batch_id,
-                c.seen_revision_id != revision_id,
-                c.state == State.PENDING,
-            )
-            .values(state=State.WITHDRAWN, updated_at=tx.now)
-        ).rowcount
+        gone = and_(
+            c.batch_id == batch_id, c.seen_revision_id != revision_id, c.state == State.PENDING
+        )
+        withdrawn += _withdraw(tx, gone, actor, "the spec no longer has it")
     sent = exists().where(_others(revision_id), _older.c.state != State.WITHDRAWN)
+    back = and_(
+        c.batch_id == batch_id,
+        c.seen_revision_id == revision_id,
+        c.state == State.WITHDRAWN,
+        true() if resend_changed else ~sent,
+    )
+    history.append_each(
+        tx, actor, back, event=Event.REVIVE, state=State.PENDING, detail="the spec has it again"
+    )
     tx.conn.execute(
         update(t.items)
-        .where(
-            c.batch_id == batch_id,
-            c.seen_revision_id == revision_id,
-            c.state == State.WITHDRAWN,
-            true() if resend_changed else ~sent,
-        )
+        .where(back)
         .values(state=State.PENDING, error_code=None, due_at=0, updated_at=tx.now)
     )
     return withdrawn
 
 
-def _withdraw_replaced(tx: Tx, batch_id: int, revision_id: int) -> int:
+def _withdraw(tx: Tx, which: ColumnElement[bool], actor: str, why: str) -> int:
+    state = State.WITHDRAWN
+    history.append_each(tx, actor, which, event=Event.WITHDRAW, state=state, detail=why)
+    return tx.conn.execute(
+        update(t.items).where(which).values(state=state, updated_at=tx.now)
+    ).rowcount
+
+
+def _withdraw_replaced(tx: Tx, batch_id: int, revision_id: int, actor: str) -> int:
     """Pending versions of rows that were edited step back for the edited ones."""
     c = t.items.c
     edited = select(_older.c.row_key).where(
         _older.c.batch_id == batch_id, _older.c.seen_revision_id == revision_id
     )
-    return tx.conn.execute(
-        update(t.items)
-        .where(
-            c.batch_id == batch_id,
-            c.seen_revision_id != revision_id,
-            c.state == State.PENDING,
-            c.row_key.in_(edited),
-        )
-        .values(state=State.WITHDRAWN, updated_at=tx.now)
-    ).rowcount
+    replaced = and_(
+        c.batch_id == batch_id,
+        c.seen_revision_id != revision_id,
+        c.state == State.PENDING,
+        c.row_key.in_(edited),
+    )
+    return _withdraw(tx, replaced, actor, "another version took its place")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Select, exists, insert, literal, literal_column, or_, select, update
+from sqlalchemy import exists, literal_column, or_, select, update
 
 from orchestrator.domain.batch import Wanted
 from orchestrator.domain.states import Event, State
 from orchestrator.store import history
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Row, Tx
+from orchestrator.store.engine import Tx
 from orchestrator.store.history import Entry
 
 CANCELLED_CODE = "cancelled_before_sending"
@@ -61,7 +61,7 @@ def withdraw_unsent(tx: Tx, batch_id: int, *, actor: str) -> int:
     """Take back every pending item of a cancelled batch; returns how many."""
     c = t.items.c
     where = (c.batch_id == batch_id) & (c.state == State.PENDING)
-    _append_for(tx, select(c.id).where(where), batch_id, Event.WITHDRAW, State.WITHDRAWN, actor)
+    history.append_each(tx, actor, where, event=Event.WITHDRAW, state=State.WITHDRAWN)
     return tx.conn.execute(
         update(t.items)
         .where(where)
@@ -95,7 +95,7 @@ def revive_withdrawn(tx: Tx, batch_id: int, *, actor: str) -> int:
         & (c.error_code == CANCELLED_CODE)
         & _HAS_INPUT
     )
-    _append_for(tx, select(c.id).where(where), batch_id, Event.REVIVE, State.PENDING, actor)
+    history.append_each(tx, actor, where, event=Event.REVIVE, state=State.PENDING)
     revived = tx.conn.execute(
         update(t.items)
         .where(where)
@@ -143,7 +143,7 @@ def retry(tx: Tx, batch_id: int, item_ids: Sequence[int], *, actor: str) -> int:
     for start in range(0, len(item_ids), _GROUP):
         group = item_ids[start : start + _GROUP]
         where = c.id.in_(group) & (c.batch_id == batch_id) & c.state.in_(_ENDED_BADLY) & _HAS_INPUT
-        _append_for(tx, select(c.id).where(where), batch_id, Event.RETRY, State.PENDING, actor)
+        history.append_each(tx, actor, where, event=Event.RETRY, state=State.PENDING)
         retried += tx.conn.execute(update(t.items).where(where).values(**_anew(tx))).rowcount
     if retried:
         _reopen(tx, batch_id)
@@ -185,20 +185,3 @@ def _reopen(tx: Tx, batch_id: int) -> None:
         .where(t.batches.c.id == batch_id)
         .values(finished_at=None, archived_at=None)
     )
-
-
-def _append_for(
-    tx: Tx, items: Select[Row], batch_id: int, event: Event, state: State, actor: str
-) -> None:
-    """One line of history for each of these items, written by the database itself."""
-    chosen = items.subquery()
-    lines = select(
-        literal(tx.now),
-        literal(batch_id),
-        chosen.c.id,
-        literal(actor),
-        literal(event.value),
-        literal(state.value),
-    )
-    columns = ["at", "batch_id", "item_id", "actor", "event", "state"]
-    tx.conn.execute(insert(t.history).from_select(columns, lines))

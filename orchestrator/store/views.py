@@ -336,12 +336,19 @@ def purchases_of(tx: Tx, item_id: int) -> list[Purchase]:
 
 
 def history_of(tx: Tx, item_id: int) -> list[HistoryLine]:
-    """What happened to an item, oldest first."""
-    h = t.history.c
+    """What happened to an item, oldest first; it begins with the reading of the spec it is from."""
+    h, r = t.history.c, t.revisions.c
+    origin = (
+        select(r.published_at, r.actor, r.source)
+        .join_from(t.items, t.revisions, r.id == t.items.c.revision_id)
+        .where(t.items.c.id == item_id)
+    )
+    at, actor, source = tx.conn.execute(origin).one()
+    first = HistoryLine(at, actor, "submitted", None, None, f"from {source}")
     query = (
         select(h.at, h.actor, h.event, h.state, t.submissions.c.generation, h.detail)
         .join_from(t.history, t.submissions, t.submissions.c.id == h.submission_id, isouter=True)
         .where(h.item_id == item_id)
         .order_by(h.id)
     )
-    return [HistoryLine(*row) for row in tx.conn.execute(query)]
+    return [first, *(HistoryLine(*row) for row in tx.conn.execute(query))]

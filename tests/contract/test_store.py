@@ -495,6 +495,7 @@ def test_history_tells_every_step(store: Store) -> None:
     with store.read() as tx:
         lines = views.history_of(tx, held[0].item.item_id)
     assert [(line.event, line.state) for line in lines] == [
+        ("submitted", None),
         ("claim", "submitting"),
         ("succeed", "succeeded"),
     ]

@@ -136,3 +136,18 @@ def test_a_plan_tells_what_it_takes_for_another_batch(shop: Shop) -> None:
     spec.write_text("id,prompt\nx,two\n")
     plan = planning.plan(shop.context, spec, name="a", label="b", budget_nanos=None)
     assert "--append" in plan.remarks[0]
+
+
+def test_history_tells_of_every_version_of_a_row(shop: Shop) -> None:
+    submit(shop, "a,one", "b,two")
+    submit(shop, "a,another", "b,two")
+    taken = submit(shop, "a,one", "b,two")
+    with shop.store.read() as tx:
+        first, second = (
+            [(line.event, line.detail) for line in views.history_of(tx, row.item_id)]
+            for row in views.result_of(tx, taken.batch.id, "a")
+        )
+    source = ("submitted", f"from {shop.folder / 'spec.csv'}")
+    stepped_back = ("withdraw", "another version took its place")
+    assert first == [source, stepped_back, ("revive", "the spec has it again")]
+    assert second == [source, stepped_back]

@@ -202,9 +202,10 @@ class Shelf:
             return {one.row_key: one.state for one in views.results(tx, self.batch_id)}
 
     def events(self, row_key: str) -> list[str]:
+        """What happened to a row after it was submitted."""
         item_id = self.item(row_key).item_id
         with self.store.read() as tx:
-            return [line.event for line in views.history_of(tx, item_id)]
+            return [line.event for line in views.history_of(tx, item_id)][1:]
 
     def money_adds_up(self) -> bool:
         """Whether the batch's counters are the sums over its submissions."""

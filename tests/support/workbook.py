@@ -1,4 +1,4 @@
-"""Small Excel workbooks, made by hand: text, numbers, booleans and times of day."""
+"""Small Excel workbooks, made by hand: text, numbers, booleans, times of day and errors."""
 
 from __future__ import annotations
 
@@ -74,6 +74,8 @@ def _cell(place: str, cell: Cell) -> str:
             return f'<c r="{place}" t="b"><v>{int(cell)}</v></c>'
         case time():
             return f'<c r="{place}" s="1"><v>{(cell.hour * 60 + cell.minute) / 1440}</v></c>'
+        case str() if cell.startswith("#"):
+            return f'<c r="{place}" t="e"><f>1/0</f><v>{cell}</v></c>'
         case str():
             text = f'<is><t xml:space="preserve">{escape(cell)}</t></is>'
             return f'<c r="{place}" t="inlineStr">{text}</c>'

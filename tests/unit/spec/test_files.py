@@ -97,6 +97,18 @@ def test_wrong_encodings_are_named(read: Reader, name: str, encoding: str, likel
     assert problem.line == 3
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("a,Se\xf1or", "Señor"), ("Caf\xe9 au lait, \xe0 Paris", "à"), ("im Gr\xfcn", "Grün")],
+)
+def test_a_word_is_read_as_western_first(read: Reader, text: str, meant: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        read(b"prompt\n" + text.encode("latin-1") + b"\n")
+    assert f"--encoding cp1252 for '{meant}'" in caught.value.mend or (
+        "Windows-1252" in caught.value.message
+    )
+
+
 def test_the_byte_that_is_wrong_is_counted(read: Reader) -> None:
     with pytest.raises(SpecError, match=r"line 2 on \(byte 9 of"):
         read(b"prompt\na\xff\n")

@@ -195,6 +195,17 @@ def test_what_is_wrong_in_a_workbook_has_its_cell(read: Reader) -> None:
     assert "S2" in found.notes[0].message
 
 
+def test_errors_of_a_workbook_become_no_defaults(read: Reader) -> None:
+    rows = [["id", "prompt", "duration"], ["a", "a kite", "#N/A"], ["#REF!"], ["c", "#VALUE!", 5]]
+    found = read(workbook(rows, [["#NAME?"]]), "a.xlsx")
+    assert [(p.line, p.column, p.field, p.value) for p in found.problems] == [
+        (2, 3, "duration", "#N/A"),
+        (3, 1, "id", "#REF!"),
+        (4, 2, "prompt", "#VALUE!"),
+    ]
+    assert {p.message for p in found.problems} == {"is an error of Excel"}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
