@@ -62,13 +62,10 @@ class SavedPlan:
             differences = ["a price"]
         if not differences and self.notes not in ("", _told(proposal.notes)):
             differences = ["an image that the spec names"]
-        if differences and (proposal.difference.known, proposal.difference.added) == (
-            self.known + self.new,
-            0,
-        ):
+        if differences and self.classes and not proposal.difference.to_send:
             raise UsageError(
-                f"the plan was submitted before: its {self.new:,} new rows are in the batch",
-                mend="There is nothing left to do.",
+                "the plan no longer holds: all its rows are in the batch already",
+                mend=f"It seems to have been submitted; see `orchestrator status {self.name}`.",
                 code="plan_outdated",
             )
         if differences:

@@ -47,7 +47,7 @@ def remove(here: Installation) -> None:
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [(edit, "the file"), (submit_another, "new 1, now 0"), (remove, "cannot be read")],
+    [(edit, "the file"), (submit_another, "are in the batch already"), (remove, "cannot be read")],
 )
 def test_a_plan_that_no_longer_holds_is_refused(
     here: Installation, change: Callable[[Installation], None], said: str
@@ -60,9 +60,33 @@ def test_a_plan_that_no_longer_holds_is_refused(
     assert here.status("launch") == before
 
 
+def test_a_plan_knows_the_table_that_its_rows_come_from(here: Installation) -> None:
+    here.write("cars.csv", [["prompt"], ["a red car"]])
+    (here.folder / "cars.yaml").write_text("rows: cars.csv\n")
+    assert here.call("plan", "cars.yaml", "-o", "cars.plan").returncode == 0
+    here.write("cars.csv", [["prompt"], ["a blue car"]])
+    refused = here.call("submit", "cars.plan")
+    assert refused.returncode == 2
+    assert "cars.csv" in refused.stderr
+    here.write("cars.csv", [["prompt"], ["a red car"]])
+    assert here.call("submit", "cars.plan").returncode == 0
+
+
+def test_a_plan_lists_what_it_skips(here: Installation) -> None:
+    here.write("some.csv", [["prompt", "size"], ["a kite", "1:1"], ["a boat", "4:3"]])
+    skipping = ("--skip-invalid", "--rejects", "bad.csv", "--json")
+    planned = here.call("plan", "some.csv", *skipping)
+    assert planned.returncode == 0, planned.stderr
+    (problem,) = json.loads(planned.stdout)["problems"]
+    assert (problem["line"], problem["field"]) == (3, "size")
+    assert len((here.folder / "bad.csv").read_text().splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["plan", "launch.csv", "--label", "a/b"],
+        ["submit", "launch.csv", "--prune", "--keep-removed"],
         ["submit", "launch.plan", "--label", "x"],
         ["submit", "broken.plan"],
         ["submit", "absent.plan"],

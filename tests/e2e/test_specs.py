@@ -179,6 +179,7 @@ def test_ctrl_c_while_a_long_spec_is_read_leaves_nothing(here: Installation) -> 
     reading.send_signal(signal.SIGINT)
     said, _ = reading.communicate(timeout=60)
     assert reading.returncode == 130, said
+    assert "nothing of it was recorded" in said
     assert json.loads(here.call("batches", "--json").stdout) == []
     again = json.loads(here.call("submit", name, "--json").stdout)
     assert (again["added"], again["counts"]["pending"]) == (30_000, 30_000)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import csv
+import io
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.cli.csv_out import csv_writer
 from orchestrator.cli.rows import no_formula
 
 
@@ -17,3 +23,12 @@ def test_a_formula_becomes_text(cell: str) -> None:
 @pytest.mark.parametrize("cell", ["", "a kite", "-0.5", "+3", "-1e5", "0.0414", "a=b", "'=1"])
 def test_anything_else_stays_as_it_is(cell: str) -> None:
     assert no_formula(cell) == cell
+
+
+@given(st.lists(st.lists(st.text(), min_size=1, max_size=4), max_size=4))
+def test_what_is_written_is_read_back(rows: list[list[str]]) -> None:
+    """Lone carriage returns too."""
+    target = io.StringIO()
+    csv_writer(target).writerows(rows)
+    assert "\r\n" not in target.getvalue() or any("\r" in cell for row in rows for cell in row)
+    assert list(csv.reader(io.StringIO(target.getvalue(), newline=""), strict=True)) == rows
