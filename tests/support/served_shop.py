@@ -198,6 +198,11 @@ class ServedShop:
 
     def until_due(self) -> None:
         """Time passes until whatever waits may be tried again."""
+        self.later(max(0, self.wait_ms) / 1000 + 0.001)
+
+    @property
+    def wait_ms(self) -> int:
+        """How long until then; below zero where it may be tried already."""
         waits = (
             select(func.max(t.items.c.due_at)).where(t.items.c.due_at < _NEVER),
             select(func.max(t.submissions.c.due_at)),
@@ -207,7 +212,7 @@ class ServedShop:
         )
         with self.store.read() as tx:
             latest = max(tx.conn.execute(query).scalar_one() or 0 for query in waits)
-            self.later(max(0, latest - tx.now) / 1000 + 0.001)
+            return int(latest) - tx.now
 
     def work(self, work: Work) -> int:
         return self._runner.run(self._at_the_desk(work))
