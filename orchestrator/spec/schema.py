@@ -132,7 +132,7 @@ def _lists(fields: dict[str, Schema]) -> Schema:
         },
     }  # fmt: skip
     for key in ("seed", "seeds"):
-        lists[key] = {"anyOf": [lists[key], counted]}
+        lists[key] = _told(fields["seed"]) | {"anyOf": [lists[key], counted]}
     return lists
 
 
@@ -152,4 +152,9 @@ def _row(fields: dict[str, Schema]) -> Schema:
 
 
 def _one_or_more(field: Schema) -> Schema:
-    return {"anyOf": [field, {"type": "array", "minItems": 1, "items": field}]}
+    return _told(field) | {"anyOf": [field, {"type": "array", "minItems": 1, "items": field}]}
+
+
+def _told(field: Schema) -> Schema:
+    """What editors show of a key: they look no deeper than the key itself."""
+    return {key: field[key] for key in ("title", "description") if key in field}

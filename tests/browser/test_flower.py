@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from playwright.sync_api import Browser, Error, Locator, Page, expect
 
 from tests.support.installation import Installation, until
 from tests.support.sandbox import Sandbox, sandbox
+from tests.support.zygote import Running
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 @contextmanager
 def up(here: Installation) -> Iterator[dict[str, str]]:
     """{"url", "credentials"} of its Flower."""
-    process: subprocess.Popen[str] = here.start("up", "--json")
+    process: Running = here.start("up", "--json")
     try:
         assert process.stdout is not None
         first = next(line for line in process.stdout if line.startswith("{"))

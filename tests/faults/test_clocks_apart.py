@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.support.installation import Installation, until
 from tests.support.postgres import fresh_database, postgres_server, statement
 from tests.support.sandbox import Sandbox, sandbox
 from tests.support.valkey import short_directory, valkey_server
+from tests.support.zygote import Running
 
 ROWS = 6
 HOUR = "3600"
@@ -55,7 +55,7 @@ def elsewhere(there: Installation) -> Installation:
 
 
 @contextlib.contextmanager
-def workers_of(there: Installation) -> Iterator[subprocess.Popen[str]]:
+def workers_of(there: Installation) -> Iterator[Running]:
     process = there.start("up", "--no-flower", "--json")
     try:
         assert process.stdout is not None

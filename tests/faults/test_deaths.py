@@ -16,6 +16,7 @@ from tests.support.ageing import end_leases, end_reservations
 from tests.support.dying import Orders
 from tests.support.installation import Installation, until
 from tests.support.sandbox import Sandbox, sandbox
+from tests.support.zygote import Running
 
 ROWS = 12
 QUICK = {
@@ -122,7 +123,7 @@ def database_of(here: Installation) -> str:
     return f"sqlite:///{here.folder / 'data' / 'orchestrator.db'}"
 
 
-def to_its_end(here: Installation, run: subprocess.Popen[str]) -> str:
+def to_its_end(here: Installation, run: Running) -> str:
     """What `run` said; messages that got lost with a process are missed sooner than usual."""
 
     def ended() -> bool:

@@ -64,7 +64,7 @@ def machines(tmp_path: Path, provider: Sandbox, url: str, broker: str) -> Iterat
         "ORCHESTRATOR_BROKER_URL": broker,
         "ORCHESTRATOR_REQUEST_TIMEOUT": "3s",
         "ORCHESTRATOR_REQUESTS_PER_SECOND": "6",
-        "ORCHESTRATOR_REJOIN_GRACE": "5s",
+        "ORCHESTRATOR_REJOIN_GRACE": "15s",
         "ORCHESTRATOR_WORKER_PROCESSES": "1",
     }
     found, running = [], []

@@ -115,6 +115,7 @@ def test_everything_is_killed_and_the_same_command_goes_on(
     run = here.start("run", spec)
     until(lambda: provider.charges >= before + 5)
     doomed = [
+        run.pid,
         supervisor_of(here.folder),
         broker_of(here.folder),
         *processes_of(here.folder, sys.executable),

@@ -10,7 +10,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,6 +33,7 @@ from tests.support.processes import (
     processes_of,
 )
 from tests.support.sandbox import Sandbox, sandbox
+from tests.support.zygote import Running
 
 FAULTS: list[dict[str, object]] = [
     {"on": "submit", "kind": "lost_answer_after_commit", "rate": 0.03},
@@ -64,7 +64,7 @@ class Chaos:
     rows: int
     seed: int
     deeds: Counter[str] = field(default_factory=Counter)
-    running: subprocess.Popen[str] | None = None
+    running: Running | None = None
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.sandbox import KEY
-from tests.support.zygote import zygote
+from tests.support.zygote import Running, zygote
 
 COMMAND = [sys.executable, "-m", "orchestrator"]
 
@@ -41,7 +41,7 @@ class Installation:
 
     def call(self, *arguments: str, timeout: float = 150) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, in a process of its own."""
-        if not any(name.startswith(("PYTHON", "LC_", "LANG")) for name in self.extra):
+        if not self._needs_an_interpreter:
             return zygote().call(arguments, cwd=self.folder, env=self.env, timeout=timeout)
         return subprocess.run(
             [*COMMAND, *arguments],
@@ -53,8 +53,15 @@ class Installation:
             check=False,
         )
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    @property
+    def _needs_an_interpreter(self) -> bool:
+        """Whether the environment has something that only a new one reads."""
+        return any(name.startswith(("PYTHON", "LC_", "LANG")) for name in self.extra)
+
+    def start(self, *arguments: str) -> Running:
         """Start a command that stays."""
+        if not self._needs_an_interpreter:
+            return zygote().start(arguments, cwd=self.folder, env=self.env)
         return subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=self.folder,

@@ -10,10 +10,11 @@ CELERY = "multiprocessing.forkserver"
 """In the command of what workers and beat are forks of, and so in theirs."""
 BUYER, POLLER, BEAT = "worker-submit", "worker-poll", "beat"
 """The names that workers and beat give themselves; those of their pools are named likewise."""
+_NAMES = (BUYER, POLLER, BEAT)
 
 
 def processes_of(folder: Path, word: str) -> list[int]:
-    """Ids of the processes whose command has `word`, or that name themselves so.
+    """Ids of the processes that name themselves `word` or, for other words, whose command has it.
 
     Their environment names `folder`.
     """
@@ -27,7 +28,9 @@ def processes_of(folder: Path, word: str) -> list[int]:
             name = (entry / "comm").read_text().strip()
         except OSError:
             continue
-        if bytes(folder) in environment and (word == name or word.encode() in command):
+        # Folders are in commands too, and a test may be called after a beat.
+        meant = word == name if word in _NAMES else word.encode() in command
+        if meant and bytes(folder) in environment:
             found.append(int(entry.name))
     return sorted(found)
 
@@ -44,9 +47,9 @@ def supervisor_of(folder: Path) -> int:
 
 
 def main_process(folder: Path, name: str) -> int:
-    """The one of this name that the others of its pool are children of."""
-    named = processes_of(folder, name)
-    (found,) = set(named).difference(*(children_of(pid) for pid in named))
+    """The one of this name that is a fork of what forks, not of another of its pool."""
+    forker = forker_of(folder)
+    (found,) = (pid for pid in processes_of(folder, name) if pid in children_of(forker))
     return found
 
 

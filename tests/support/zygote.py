@@ -12,6 +12,8 @@ import importlib
 import json
 import os
 import pkgutil
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -22,10 +24,67 @@ import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 _LONGEST = 1 << 20
 _LEFT_OUT = ("orchestrator.sandbox", "orchestrator.store.migrations", "orchestrator.__main__")
+
+
+class Started:
+    """A command that stays; as much of `subprocess.Popen` as is needed of one.
+
+    What it prints and what it complains of come out of `stdout` together.
+    """
+
+    def __init__(self, replies: socket.socket, output: int) -> None:
+        self._socket = replies
+        self._replies = replies.makefile("r")
+        self.stdout = os.fdopen(output, encoding="utf-8")
+        self.pid = int(self._replies.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it runs."""
+        return self.returncode if self.returncode is not None else self._told(0)
+
+    def _told(self, timeout: float | None) -> int | None:
+        if select.select([self._socket], [], [], timeout)[0]:
+            with self._socket, self._replies:
+                self.returncode = int(self._replies.readline())
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Raises TimeoutExpired."""
+        code = self.returncode if self.returncode is not None else self._told(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+        return code
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """All that it still prints until it has ended. Raises TimeoutExpired."""
+        began = time.monotonic()
+        printed: list[str] = []
+        reader = threading.Thread(target=lambda: printed.append(self.stdout.read()), daemon=True)
+        reader.start()
+        reader.join(timeout)
+        if reader.is_alive():
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+        self.stdout.close()
+        self.wait(None if timeout is None else max(0.0, timeout - (time.monotonic() - began)))
+        return printed[0], None
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+Running: TypeAlias = "Started | subprocess.Popen[str]"
 
 
 class Zygote:
@@ -51,14 +110,10 @@ class Zygote:
         self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
     ) -> subprocess.CompletedProcess[str]:
         """Run `orchestrator` with these arguments to its end, as `subprocess.run` would."""
-        request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": dict(env)}).encode()
-        ours, theirs = socket.socketpair()
-        with ours, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            with theirs, self._lock:
-                files = [out.fileno(), err.fileno(), theirs.fileno()]
-                socket.send_fds(self._socket, [request], files)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            ours = self._ask(arguments, cwd, env, out.fileno(), err.fileno())
             ours.settimeout(timeout)
-            with ours.makefile("r") as replies:
+            with ours, ours.makefile("r") as replies:
                 pid = int(replies.readline())
                 try:
                     code = int(replies.readline())
@@ -70,6 +125,24 @@ class Zygote:
             return subprocess.CompletedProcess(
                 list(arguments), code, out.read().decode(), err.read().decode()
             )
+
+    def start(self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> Started:
+        """Run `orchestrator` with these arguments, as `subprocess.Popen` would."""
+        output, printed = os.pipe()
+        try:
+            return Started(self._ask(arguments, cwd, env, printed, printed), output)
+        finally:
+            os.close(printed)
+
+    def _ask(
+        self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], out: int, err: int
+    ) -> socket.socket:
+        """Where the process's id will be told, and at its end its exit code."""
+        request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": dict(env)}).encode()
+        ours, theirs = socket.socketpair()
+        with theirs, self._lock:
+            socket.send_fds(self._socket, [request], [out, err, theirs.fileno()])
+        return ours
 
 
 @cache
