@@ -7,7 +7,6 @@ from array import array
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from unicodedata import category
 
 from orchestrator.domain.identity import (
     Json,
@@ -33,8 +32,6 @@ from orchestrator.spec.entries import BadRow, Checked, Draft, Note, SpecRow
 from orchestrator.spec.ids import check_id
 from orchestrator.spec.local_images import LocalImages
 
-_FEW = 40
-"""Characters of a prompt that may be marks of direction and joiners alone."""
 _IMAGES = (Kind.IMAGE, Kind.IMAGES)
 
 
@@ -262,10 +259,7 @@ class _Ids:
 
 
 def _refuse_blank(values: dict[str, Json]) -> None:
-    """A prompt of which nothing is seen is a slip that would cost money: it counts as empty."""
+    """A prompt of nothing but white space is a slip that would cost money: it counts as empty."""
     prompt = values.get("prompt")
-    if isinstance(prompt, str) and not prompt.isascii() and len(prompt) <= _FEW:
-        seen = any(not char.isspace() and category(char) != "Cf" for char in prompt)
-        values["prompt"] = prompt if seen else ""
-    elif isinstance(prompt, str) and prompt.isspace():
+    if isinstance(prompt, str) and prompt.isspace():
         values["prompt"] = ""

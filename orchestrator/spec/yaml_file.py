@@ -111,28 +111,44 @@ class YamlFile:
 
     def _draft(self, row: Node, own: dict[str, Node]) -> Draft:
         """A row's own values over the defaults; null takes a default of this file away."""
-        kept = {name: own.pop(name) for name in list(own) if is_own(name, self.head.keep)}
-        taken = {self._slot(name) for name in own}
-        nodes = {
-            key.text: value
-            for key, value in self.head.defaults
-            if self._slot(key.text) not in taken
-        } | own
-        written = {name: node for name, node in nodes.items() if not is_null(node)}
-        texts = {name: _text(node) for name, node in written.items()}
-        row_id, model = texts.get("id"), texts.get("model")
-        texts |= {name: "" if is_null(node) else _text(node) for name, node in kept.items()}
+        kept: dict[str, Node] = {}
+        texts: dict[str, str] = {}
+        values: dict[str, Json] = {}
+        columns: dict[str, int] = {}
+        lines: dict[str, int] = {}
+        for name, node in (self._over_defaults(own) if self.head.defaults else own).items():
+            if is_own(name, self.head.keep):
+                kept[name] = node
+                texts[name] = "" if is_null(node) else _text(node)
+                continue
+            columns[name], lines[name] = node.column, node.line
+            if is_null(node):
+                continue
+            # Scalars stay text, as cells are: the field's kind decides what they stand for.
+            texts[name] = _text(node)
+            values[name] = texts[name] if isinstance(node, Scalar) else as_json(node)
+        values.pop("id", None)
+        values.pop("model", None)
         return Draft(
             line=row.line,
             column=row.column,
-            row_id=row_id,
-            model=model or self.head.header.model,
-            values={n: _value(node) for n, node in written.items() if n not in {"id", "model"}},
+            row_id=texts.get("id"),
+            model=texts.get("model") or self.head.header.model,
+            values=values,
             source={name: texts.get(name, "") for name in self.columns},
-            columns={name: node.column for name, node in nodes.items()},
-            lines={name: node.line for name, node in nodes.items()},
-            problems=tuple(self._unfit_own(kept, texts)),
+            columns=columns,
+            lines=lines,
+            problems=tuple(self._unfit_own(kept, texts)) if kept else (),
         )
+
+    def _over_defaults(self, own: dict[str, Node]) -> dict[str, Node]:
+        taken = {self._slot(name) for name in own}
+        free = {
+            key.text: value
+            for key, value in self.head.defaults
+            if self._slot(key.text) not in taken
+        }
+        return free | own
 
     def _from_table(self, table: Table, row: Draft, nodes: Combination) -> Draft:
         """One combination of the lists for one row of the table: its cells over the defaults."""
@@ -221,11 +237,6 @@ def _columns(head: YamlHead, table: Table | None) -> tuple[str, ...]:
 
 def _names(pairs: tuple[Pair, ...]) -> set[str]:
     return {key.text for key, _ in pairs}
-
-
-def _value(node: Node) -> Json:
-    """Scalars stay text, as cells are: the field's kind decides what they stand for."""
-    return node.text if isinstance(node, Scalar) else as_json(node)
 
 
 def _text(node: Node) -> str:

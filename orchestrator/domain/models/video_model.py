@@ -31,8 +31,11 @@ class InputError(ValueError):
     """An input that a model does not take; `faults` has everything wrong with it."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__("; ".join(f"{fault.field}: {fault.message}" for fault in faults))
+        super().__init__(faults)
         self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        return "; ".join(f"{fault.field}: {fault.message}" for fault in self.faults)
 
 
 @dataclass(frozen=True, slots=True)
