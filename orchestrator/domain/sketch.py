@@ -64,6 +64,9 @@ def start_of(bin_: int) -> float:
     return math.exp(bin_ * GROWTH)
 
 
+_STARTS = [start_of(bin_) for bin_ in range(bin_of(_LONGEST) + 2)]
+
+
 def merge(one: Sketch, other: Sketch) -> Sketch:
     """What both know, neither the older."""
     bins = {*one.counts, *other.counts}
@@ -77,27 +80,33 @@ def learn(before: Sketch, spans: Iterable[Span], density: Callable[[int], float]
     `density` (tasks per bin, of any scale, above zero) has it, which is one step of expectation
     maximisation.
     """
-    new: dict[int, float] = {}
+    worth = [max(density(bin_), 1e-12) for bin_ in range(len(_STARTS) - 1)]
+    new = [0.0] * len(worth)
     for span in spans:
-        shares = _shares(span, density)
-        total = sum(shares.values())
-        for bin_, share in shares.items():
-            new[bin_] = new.get(bin_, 0.0) + share / total
-    return merge(_within(before, sum(new.values())), _within(Sketch(new), 0))
+        first, last, head, tail = _ends(span)
+        if first == last:
+            new[first] += 1.0
+            continue
+        head *= worth[first]
+        tail *= worth[last]
+        each = 1.0 / (head + sum(worth[first + 1 : last]) + tail)
+        new[first] += head * each
+        new[last] += tail * each
+        for bin_ in range(first + 1, last):
+            new[bin_] += worth[bin_] * each
+    seen = {bin_: count for bin_, count in enumerate(new) if count > 0.0}
+    return merge(_within(before, sum(seen.values())), _within(Sketch(seen), 0))
 
 
-def _shares(span: Span, density: Callable[[int], float]) -> dict[int, float]:
+def _ends(span: Span) -> tuple[int, int, float, float]:
+    """First and last bin of a span, and how much of each it covers."""
     high = min(max(span.high, 1), _LONGEST)
     low = min(max(span.low, 0), high)
-    first, last = bin_of(low), bin_of(high)
-    if last - first > _KEPT_BINS:
-        first = last - _KEPT_BINS
-    shares = {}
-    for bin_ in range(first, last + 1):
-        begin, end = start_of(bin_), start_of(bin_ + 1)
-        covered = (min(end, high) - max(begin, low)) / (end - begin)
-        shares[bin_] = max(density(bin_), 1e-12) * min(max(covered, 1e-6), 1.0)
-    return shares
+    last = bin_of(high)
+    first = max(bin_of(low), last - _KEPT_BINS)
+    head = (_STARTS[first + 1] - max(_STARTS[first], low)) / (_STARTS[first + 1] - _STARTS[first])
+    tail = (high - _STARTS[last]) / (_STARTS[last + 1] - _STARTS[last])
+    return first, last, min(max(head, 1e-6), 1.0), min(max(tail, 1e-6), 1.0)
 
 
 def _within(sketch: Sketch, room: float) -> Sketch:

@@ -10,8 +10,9 @@ from orchestrator.domain.sketch import Sketch, Span
 from orchestrator.services.context import Context
 from orchestrator.store import counting, sketches
 
-AT_ONCE = 500
-MOST_ROUNDS = 20
+AT_ONCE = 2_000
+"""Run times to a transaction; only the newest of them, as many as are remembered, are computed."""
+MOST_ROUNDS = 5
 ABSENT = 2 * cadence.SPARSE
 """A span longer than this says that nobody asked, not how long the task ran."""
 
