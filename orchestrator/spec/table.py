@@ -82,7 +82,11 @@ def open_table(spec: Source, head: YamlHead, rows: Scalar) -> Table:
             mend=f"Name a file that ends in {', '.join(ENDINGS)}.",
             code="format",
         )
-    source = received(path, Reading())
+    try:
+        source = received(path, Reading())
+    except SpecError as error:
+        place = f"{spec}:{rows.line}:{rows.column} rows:"
+        raise SpecError(f"{place} {error.message}", mend=error.mend, code=error.code) from None
     try:
         require_text(source)
     except SpecError as error:

@@ -20,8 +20,6 @@ from xml.etree import ElementTree
 MAX_MEMORY = 2 * 1024 * 1024 * 1024
 _EXACT = 10**15
 _CHUNK = 1 << 20
-_MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_ID = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _CELL_END = b"</c>"
 _ERROR = re.compile(
     rb"""(<c\s(?=[^<>]*\bt=["']e["'])[^<>]*>)\s*(?:<f[^<]*(?:</f>)?\s*)?<v>([^<]*)<"""
@@ -45,17 +43,20 @@ def lines(path: Path) -> Iterator[object]:
 def errors(path: Path) -> Iterator[tuple[int, str, str]]:
     """(row, column's letters, text such as #N/A) of the first sheet, empty to the reader."""
     with zipfile.ZipFile(path) as book:
-        first = _parsed(book, "xl/workbook.xml").find(f".//{_MAIN}sheet")
+        # Two standards have a namespace each for the same names.
+        first = _parsed(book, "xl/workbook.xml").find(".//{*}sheet")
         links = _parsed(book, "xl/_rels/workbook.xml.rels")
         if first is None:
             return
-        target = next((x.get("Target", "") for x in links if x.get("Id") == first.get(_ID)), "")
+        link = next((value for name, value in first.items() if name.endswith("}id")), None)
+        target = next((x.get("Target", "") for x in links if x.get("Id") == link), "")
         part = target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
         rest = b""
         with book.open(part) as sheet:
             while chunk := sheet.read(_CHUNK):
                 text = rest + chunk
-                whole = text.rfind(_CELL_END) + len(_CELL_END)
+                last = text.rfind(_CELL_END)
+                whole = last + len(_CELL_END) if last >= 0 else 0
                 for tag, said in _ERROR.findall(text, 0, whole):
                     place = _PLACE.search(tag)
                     if place is not None:
