@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 
 from orchestrator.domain.states import OPEN, State
+
+NAME = re.compile(r"[A-Za-z0-9._:+-]+")
+"""What a batch may be named and labelled."""
 
 
 class Wanted(StrEnum):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import time
 import uuid
@@ -14,7 +13,7 @@ from typing import TypeAlias
 
 from orchestrator import journal
 from orchestrator.domain.account import DEFAULT
-from orchestrator.domain.batch import Wanted
+from orchestrator.domain.batch import NAME, Wanted
 from orchestrator.domain.canary import UNTOLD, Pace, Phase
 from orchestrator.domain.deadline import Deadline
 from orchestrator.domain.identity import KEY_VERSION
@@ -53,7 +52,6 @@ GROUP = 2000
 GROUP_CHARS = 16_000_000
 LOCK_WAIT_SECONDS = 60
 BUSY = "busy"
-NAME = re.compile(r"[A-Za-z0-9._:+-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,11 +426,16 @@ def _compare(
     return Proposal(batch.title, read.rows, difference, cost, read.notes, read.skipped, remarks)
 
 
+def looks_foreign(known: int, changed: int, removed: int) -> bool:
+    """Whether a file whose rows are these to a batch seems to be another one's."""
+    return known == 0 and changed == 0 and removed > 0
+
+
 def _refuse_misfits(batch: Batch, proposal: Proposal, chosen: Options) -> None:
     difference = proposal.difference
     if batch.published_at is None:
         return
-    foreign = difference.known == 0 and difference.changed == 0 and difference.removed > 0
+    foreign = looks_foreign(difference.known, difference.changed, difference.removed)
     if foreign and not chosen.append:
         raise UsageError(
             f"none of the {proposal.rows:,} rows is part of {batch.title}, which has "

@@ -15,7 +15,7 @@ from orchestrator.domain.money import to_usd, to_usd_or_none
 from orchestrator.domain.states import State
 from orchestrator.errors import Problem, too_many_problems
 from orchestrator.services.context import Context
-from orchestrator.services.intake import default_options, grouped
+from orchestrator.services.intake import default_options, grouped, looks_foreign
 from orchestrator.services.price_files import PriceFile, price_file
 from orchestrator.services.pricing import Estimate, amounts, disagreements, estimate, origin
 from orchestrator.services.reusing import Choice
@@ -207,8 +207,7 @@ def plan(
 
 def _remarks(tally: _Tally, book: dict[str, Price], gone: _Gone) -> Iterator[str]:
     """What a submit would ask or refuse, and what is odd about prices."""
-    foreign = gone.removed and not tally.known and not tally.changed
-    if foreign:
+    if looks_foreign(tally.known, tally.changed, gone.removed):
         yield "no row is part of this batch; submit would ask for --append, or another --label"
     elif gone.pending:
         yield (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.domain.batch import NAME
 from orchestrator.domain.canary import MAX_ROWS, MAX_WEIGHT
 from orchestrator.domain.models import models
 from orchestrator.spec.ids import MAX_ID
@@ -9,7 +10,7 @@ from orchestrator.spec.yaml_head import MAX_RETRIES, axis_names
 from orchestrator.spec.yaml_more import MAX_EXCLUDES, MAX_SEED, MAX_SEEDS, MAX_TAKES
 
 Schema = dict[str, object]
-_NAME = {"type": "string", "pattern": "^[A-Za-z0-9._:+-]+$"}
+_NAME = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 
 
 def json_schema() -> Schema:

@@ -19,12 +19,13 @@ from xml.etree import ElementTree
 
 MAX_MEMORY = 2 * 1024 * 1024 * 1024
 _EXACT = 10**15
-_CHUNK = 1 << 20
+CHUNK = 1 << 20
 _CELL_END = b"</c>"
 _ERROR = re.compile(
     rb"""(<c\s(?=[^<>]*\bt=["']e["'])[^<>]*>)\s*(?:<f[^<]*(?:</f>)?\s*)?<v>([^<]*)<"""
 )
-_PLACE = re.compile(rb"""\sr=["']([A-Z]{1,3})([0-9]{1,7})["']""")
+PLACE = re.compile(rb"""\sr=["']([A-Z]{1,3})([0-9]{1,7})["']""")
+"""Where a cell is: its column's letters and its row."""
 
 
 def lines(path: Path) -> Iterator[object]:
@@ -53,12 +54,12 @@ def errors(path: Path) -> Iterator[tuple[int, str, str]]:
         part = target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
         rest = b""
         with book.open(part) as sheet:
-            while chunk := sheet.read(_CHUNK):
+            while chunk := sheet.read(CHUNK):
                 text = rest + chunk
                 last = text.rfind(_CELL_END)
                 whole = last + len(_CELL_END) if last >= 0 else 0
                 for tag, said in _ERROR.findall(text, 0, whole):
-                    place = _PLACE.search(tag)
+                    place = PLACE.search(tag)
                     if place is not None:
                         yield int(place[2]), place[1].decode(), said.decode("utf-8", "replace")
                 rest = text[whole:]

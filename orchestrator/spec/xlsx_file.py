@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -29,8 +28,6 @@ MAX_UNPACKED = 256 * 1024 * 1024
 MAX_CELLS = 5_000_000
 """Of one sheet, empty ones between the outermost included: they take memory too."""
 MAX_SECONDS = 120
-_CELL = re.compile(rb"""\sr=["']([A-Z]{1,3})([0-9]{1,7})["']""")
-_CHUNK = 1 << 20
 _AS_CSV = "In Excel, save the sheet with File > Save As > CSV UTF-8 (Comma delimited)."
 
 # What zipfile raises for damaged, encrypted and exotic archives.
@@ -89,10 +86,10 @@ class XlsxFile:
 
     def _wrong(self, line: int) -> Iterator[Problem]:
         """A cell without a value must not become a default."""
+        names = dict(enumerate(self.head.names, start=1))
         for column, text in self.errors[line].items():
-            name = dict(enumerate(self.head.names, start=1)).get(column)
             message, mend = "is an error of Excel", "Mend its formula, or empty the cell."
-            yield Problem(str(self.source), line, column, name, text, message, mend)
+            yield Problem(str(self.source), line, column, names.get(column), text, message, mend)
 
 
 def open_xlsx(source: Source, how: Reading) -> XlsxFile:
@@ -143,10 +140,10 @@ def _measure(source: Source, book: zipfile.ZipFile, part: zipfile.ZipInfo) -> No
     rest = b""
     unpacked = 0
     with book.open(part) as sheet:
-        while chunk := sheet.read(_CHUNK):
+        while chunk := sheet.read(xlsx_cells.CHUNK):
             unpacked += len(chunk)
             text = rest + chunk
-            for letters, digits in _CELL.findall(text):
+            for letters, digits in xlsx_cells.PLACE.findall(text):
                 _widen(rows, int(digits))
                 _widen(columns, _number(letters))
             rest = text[-32:]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import prod
 
+from orchestrator.domain.batch import NAME
 from orchestrator.domain.models import UnknownModelError, get_model, models, shown, suggestion
 from orchestrator.domain.money import AmountError, parse_amount
 from orchestrator.errors import Problem, SpecError
@@ -23,7 +23,6 @@ MAX_PRODUCT = 1_000_000
 
 MAX_RETRIES = 10
 
-_NAME = re.compile(r"[A-Za-z0-9._:+-]+")
 _NOT_A_DEFAULT = {
     "id": "An id belongs to one row: write it in items.",
     "model": "Write model at the top level.",
@@ -146,7 +145,7 @@ class _Reading:
 
     def _name(self) -> str | None:
         node = self._scalar("name")
-        if node is None or _NAME.fullmatch(node.text):
+        if node is None or NAME.fullmatch(node.text):
             return None if node is None else node.text
         self._report(
             node,

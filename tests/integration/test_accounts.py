@@ -23,15 +23,8 @@ from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
 from orchestrator.store.claims import Chunk
 from tests.support.shop import Shop, accept
-from tests.support.valkey import short_directory, valkey_server
 
 DEFAULT, TEAM = Account("default", "acc"), Account("team", "tea")
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    with short_directory() as place, valkey_server(place) as server:
-        yield str(server.url)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -16,13 +15,6 @@ from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
 from orchestrator.store.claims import Chunk
 from tests.support.shop import Shop, accept
-from tests.support.valkey import short_directory, valkey_server
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    with short_directory() as place, valkey_server(place) as server:
-        yield str(server.url)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,17 +23,10 @@ from orchestrator.services.recording import Recorder
 from orchestrator.store import batches, claims, gates, prices, views
 from orchestrator.store import tables as t
 from tests.support.shop import Shop, accept, limited
-from tests.support.valkey import short_directory, valkey_server
 
 
 async def lose(request: httpx.Request) -> httpx.Response:
     raise httpx.ReadError("reset", request=request)
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    with short_directory() as place, valkey_server(place) as server:
-        yield str(server.url)
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from orchestrator.store.claims import Chunk
 from orchestrator.store.engine import Store
 from tests.support.shop import Shop, accept
 from tests.support.stores import Clock
-from tests.support.valkey import short_directory, valkey_server
 
 SLOTS = 3
 LONG = 60_000
@@ -44,12 +43,6 @@ class Provider:
                 return httpx.Response(429, json=error, headers=self.headers)
             self.taken += 1
         return await accept(request)
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    with short_directory() as directory, valkey_server(directory) as server:
-        yield server.url
 
 
 @pytest.fixture

@@ -21,13 +21,6 @@ from orchestrator.store import downloads, views
 from orchestrator.store.batches import Batch
 from tests.support.cdn import Cdn, cdn
 from tests.support.shop import Shop, accept
-from tests.support.valkey import short_directory, valkey_server
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    with short_directory() as place, valkey_server(place) as server:
-        yield str(server.url)
 
 
 @pytest.fixture

@@ -16,13 +16,6 @@ from orchestrator.store import intake as store_intake
 from orchestrator.store import tables as t
 from orchestrator.store import views
 from tests.support.shop import Shop, accept
-from tests.support.valkey import short_directory, valkey_server
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    with short_directory() as directory, valkey_server(directory) as server:
-        yield str(server.url)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,8 @@ from orchestrator.services.plans import FRESH_SECONDS, Plans
 from orchestrator.store import sketches
 from orchestrator.store import tables as t
 from tests.support.shop import PROVIDER, Shop, accept
-from tests.support.valkey import short_directory, valkey_server
 
 MINUTE = 60_000
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    with short_directory() as place, valkey_server(place) as server:
-        yield str(server.url)
 
 
 @pytest.fixture

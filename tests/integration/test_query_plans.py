@@ -36,7 +36,6 @@ from orchestrator.store.engine import Store
 from tests.support import finished
 from tests.support.postgres import fresh_database, postgres_server
 from tests.support.shop import Shop, accept
-from tests.support.valkey import short_directory, valkey_server
 
 FINISHED = 20_000
 LARGE = ("items", "submissions", "outputs", "history", "inputs")
@@ -48,12 +47,6 @@ _WHOLE = {
     ),
     "postgresql": re.compile(rf"Seq Scan on ({'|'.join(LARGE)})\b"),
 }
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    with short_directory() as place, valkey_server(place) as server:
-        yield str(server.url)
 
 
 @pytest.fixture(scope="module")

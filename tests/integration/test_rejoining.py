@@ -21,13 +21,6 @@ from orchestrator.store import batches, lineage, workers
 from orchestrator.store.batches import Batch
 from orchestrator.store.claims import Chunk
 from tests.support.shop import Shop, accept
-from tests.support.valkey import short_directory, valkey_server
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    with short_directory() as place, valkey_server(place) as server:
-        yield str(server.url)
 
 
 @pytest.fixture

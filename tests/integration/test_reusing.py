@@ -22,16 +22,9 @@ from orchestrator.store import tables as t
 from orchestrator.store.engine import Store
 from orchestrator.store.views import Result
 from tests.support.shop import PROVIDER, Shop, accept
-from tests.support.valkey import short_directory, valkey_server
 
 S = State
 AGAIN = ("two", "default")
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    with short_directory() as place, valkey_server(place) as server:
-        yield str(server.url)
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,6 @@ from orchestrator.limits import Granted, RateLimiter, Wait
 from orchestrator.services import polling, submission
 from orchestrator.services.desk import Desk
 from tests.support.shop import Shop, accept
-from tests.support.valkey import short_directory, valkey_server
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    with short_directory() as directory, valkey_server(directory) as server:
-        yield server.url
 
 
 @pytest.fixture

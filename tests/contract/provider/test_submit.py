@@ -39,10 +39,10 @@ NOW = 1_784_800_000.0
 QUICK = Timeouts(connect=0.4, total=0.4)
 
 
-def _client(base_url: str, timeouts: Timeouts | None = None) -> ProviderClient:
+def _client(base_url: str, timeouts: Timeouts | None = None, api_key: str = KEY) -> ProviderClient:
     return ProviderClient(
         base_url=base_url,
-        api_key=KEY,
+        api_key=api_key,
         timeouts=timeouts or Timeouts(connect=5, total=10),
         clock=lambda: NOW,
     )
@@ -52,10 +52,11 @@ def _with(
     server_answers: tuple[Answer, ...],
     scenario: Callable[[RawServer, ProviderClient], Awaitable[None]],
     timeouts: Timeouts | None = None,
+    api_key: str = KEY,
 ) -> None:
     async def main() -> None:
         async with raw_server(*server_answers) as server:
-            client = _client(server.base_url, timeouts)
+            client = _client(server.base_url, timeouts, api_key)
             try:
                 await scenario(server, client)
             finally:
@@ -64,7 +65,7 @@ def _with(
     asyncio.run(main())
 
 
-def _submit(answer: Answer, timeouts: Timeouts | None = None) -> SubmitOutcome:
+def _submit(answer: Answer, timeouts: Timeouts | None = None, api_key: str = KEY) -> SubmitOutcome:
     """One submit against one answer; it must have been sent exactly once."""
     outcomes: list[SubmitOutcome] = []
 
@@ -72,7 +73,7 @@ def _submit(answer: Answer, timeouts: Timeouts | None = None) -> SubmitOutcome:
         outcomes.append(await client.submit(b"{}", "key-1"))
         assert len(server.requests) == 1
 
-    _with((answer,), scenario, timeouts)
+    _with((answer,), scenario, timeouts, api_key)
     return outcomes[0]
 
 
@@ -391,15 +392,6 @@ def test_a_key_that_the_server_quotes_is_blotted_out() -> None:
 
 @pytest.mark.parametrize("key", ["k", "task", "test"])
 def test_a_short_key_does_not_spoil_a_task(key: str) -> None:
-    async def main() -> SubmitOutcome:
-        async with raw_server(http(202, TASK | {"task_id": "task_test_1"})) as server:
-            times = Timeouts(connect=5, total=10)
-            client = ProviderClient(base_url=server.base_url, api_key=key, timeouts=times)
-            try:
-                return await client.submit(b"{}", "key-1")
-            finally:
-                await client.aclose()
-
-    outcome = asyncio.run(main())
+    outcome = _submit(http(202, TASK | {"task_id": "task_test_1"}), api_key=key)
     assert isinstance(outcome, Accepted)
     assert outcome.task.task_id == "task_test_1"
