@@ -12,12 +12,11 @@ OrchestratorError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):  # of which a file may have a hundred thousand
     """One thing wrong with a spec, with its place (lines and columns count from 1)."""
 
     file: str
@@ -35,7 +34,7 @@ class Problem:
         return f"{place}:{field} {_one_line(self.message)}{value}. {_one_line(self.mend)}"
 
     def as_json(self) -> dict[str, object]:
-        return asdict(self)
+        return self._asdict()
 
 
 def _one_line(value: str) -> str:

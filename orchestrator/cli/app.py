@@ -7,64 +7,63 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import (
-    archiving,
-    batches,
-    database,
-    doctor,
-    download,
-    health,
-    journal,
-    mending,
-    metrics,
-    processes,
-    results,
-    sandbox,
-    scaffolding,
-    schedule,
-    specs,
-    steering,
-)
 from orchestrator.errors import OrchestratorError, SpecError, UsageError
 
 INTERRUPTED = 130
 SHOWN_PROBLEMS = 100
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Runs spreadsheets of prompts through a paid video API: every video, once, at a known "
-    "price.",
-    epilog="Example: orchestrator run prompts.csv --budget 50",
-)
-for part in (
-    scaffolding,
-    specs,
-    processes,
-    batches,
-    results,
-    download,
-    steering,
-    mending,
-    doctor,
-):
-    part.register(app)
-app.add_typer(archiving.app, name="batches")
-app.add_typer(database.app, name="db")
-app.add_typer(health.app, name="health")
-app.add_typer(journal.app, name="journal")
-app.add_typer(metrics.app, name="metrics")
-app.add_typer(schedule.app, name="schedule")
-app.add_typer(sandbox.app, name="sandbox")
+COMMANDS = {
+    "scaffolding": ("init", "schema"),
+    "specs": ("validate", "plan", "submit"),
+    "processes": ("run", "up"),
+    "batches": ("status", "watch", "history"),
+    "results": ("results",),
+    "download": ("download",),
+    "steering": ("pause", "resume", "cancel", "retry"),
+    "mending": ("recover", "reconcile", "resolve"),
+    "doctor": ("doctor",),
+}
+"""Modules of this package, and the commands that each of them registers."""
+GROUPS = {
+    "batches": "archiving",
+    "db": "database",
+    "health": "health",
+    "journal": "journal",
+    "metrics": "metrics",
+    "schedule": "schedule",
+    "sandbox": "sandbox",
+}
+"""Commands that have commands of their own, and the modules that hold them."""
+
+
+def command_line(first: str | None) -> typer.Typer:
+    """All commands; or, where `first` names one, its module's alone: the others cost time."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Runs spreadsheets of prompts through a paid video API: every video, once, at a known "
+        "price.",
+        epilog="Example: orchestrator run prompts.csv --budget 50",
+    )
+    app.callback()(_root)
+    modules = [module for module, commands in COMMANDS.items() if first in commands]
+    groups = [name for name in GROUPS if name == first]
+    whole = not modules and not groups
+    for module in COMMANDS if whole else modules:
+        import_module(f"orchestrator.cli.{module}").register(app)
+    for name in GROUPS if whole else groups:
+        app.add_typer(import_module(f"orchestrator.cli.{GROUPS[name]}").app, name=name)
+    return app
 
 
 def _version(wanted: bool) -> None:
@@ -73,7 +72,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     _version: Annotated[
         bool,
@@ -92,6 +90,7 @@ def invoke(arguments: Sequence[str]) -> int:
     logging.getLogger("orchestrator").addHandler(logging.NullHandler())
     as_json = "--json" in arguments
     try:
+        app = command_line(arguments[0] if arguments else None)
         result = typer.main.get_command(app).main(
             args=list(arguments), prog_name="orchestrator", standalone_mode=False
         )

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console, RenderableType
-from rich.text import Text
 
 from orchestrator.domain.money import to_usd
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # rich takes a tenth of a short command's time: only what shows more imports it
+    from rich.console import Console, RenderableType
+
     from orchestrator.services.pricing import Estimate
 
 _PIPE_COLUMNS = 1000
@@ -23,6 +23,8 @@ _PIPE_COLUMNS = 1000
 
 def console() -> Console:
     """For people; rich looks at the terminal and at NO_COLOR by itself."""
+    from rich.console import Console
+
     return Console(highlight=False, width=None if on_terminal() else _PIPE_COLUMNS)
 
 
@@ -39,6 +41,8 @@ def show(*parts: RenderableType) -> None:
 
 def put(out: Console, parts: Iterable[RenderableType]) -> None:
     """Print each; text that must not wrap, a URL, is left to the terminal, to be copied whole."""
+    from rich.text import Text
+
     for part in parts:
         whole = isinstance(part, Text) and part.no_wrap is True
         out.print(part, crop=False, soft_wrap=whole)

@@ -6,13 +6,12 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 
 from orchestrator.cli.csv_out import csv_writer
 from orchestrator.errors import Problem, SpecError, UsageError
 
-COLUMNS = tuple(field.name for field in fields(Problem))
+COLUMNS = Problem._fields
 
 
 @contextmanager

@@ -120,7 +120,7 @@ def as_file(content: bytes, path: Path) -> Iterator[Path]:
         except OrchestratorError as error:
             error.message = error.message.replace(str(copy), str(path))
             if isinstance(error, SpecError):
-                error.problems = tuple(replace(one, file=str(path)) for one in error.problems)
+                error.problems = tuple(one._replace(file=str(path)) for one in error.problems)
             raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 from orchestrator.domain.canary import UNTOLD, Pace
 from orchestrator.domain.deadline import Deadline
@@ -61,8 +62,7 @@ class SpecRow:
     source: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """Something that was understood although written otherwise; nothing to mend."""
 
     file: str
@@ -76,8 +76,7 @@ class Note:
         return f"{self.file}:{self.line}:{self.column}: {self.field}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Lines and columns count from 1; a CSV's columns are its cells, a YAML's its characters.
 
     `file` is None where it is the spec itself.

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from charset_normalizer import from_bytes
-
 from orchestrator.errors import Problem, SpecError
 
 CHUNK = 1 << 20
@@ -152,6 +150,8 @@ def _not_utf8(source: Source, line: int, byte: int) -> SpecError:
 
 def _likely_encoding(sample: bytes) -> str | None:
     """The encoding that fits the text around the first bad byte best."""
+    from charset_normalizer import from_bytes  # of which files in UTF-8 have no need
+
     best = from_bytes(sample, cp_isolation=list(_LIKELY)).best()
     if best is None:
         return None

@@ -64,7 +64,9 @@ def _place(span: Any) -> Place:
 
 def test_nothing_of_it_is_imported_where_it_is_off(tmp_path: Path) -> None:
     script = (
-        "import sys, workers.tasks, orchestrator.cli.app\n"
+        "import sys, workers.tasks\n"
+        "from orchestrator.cli.app import command_line\n"
+        "command_line(None)\n"
         "from orchestrator.runtime import make_context, open_store\n"
         "from orchestrator.settings import load_settings\n"
         "context = make_context(load_settings(), open_store(load_settings()))\n"
