@@ -6,6 +6,8 @@ import gc
 import os
 import sys
 
+from orchestrator import imports
+
 
 def main() -> None:
     """Run the command line and exit with the contract's code."""
@@ -14,6 +16,7 @@ def main() -> None:
     gc.set_threshold(100_000)
     # Pydantic would look for plugins of its own in the metadata of every package installed.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    imports.spare()
     from orchestrator.cli.app import invoke
 
     try:

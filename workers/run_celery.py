@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
+import os
+import signal
 import sys
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import imports
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -21,9 +26,7 @@ def load() -> Celery:
     """Import everything that a worker or beat needs. Raises SystemExit as `workers.app` does."""
     # What is imported stays, so nothing of it is looked through, here or in the forks.
     gc.disable()
-    # redis-py imports OpenTelemetry's metrics wherever that is installed, for an eighth of a second
-    # of processor time in each process. Nothing here has any.
-    sys.modules.setdefault("opentelemetry.sdk.metrics", None)  # type: ignore[arg-type]
+    imports.spare()
     from workers.app import app
 
     app.loader.import_default_modules()
@@ -34,6 +37,7 @@ def load() -> Celery:
 
 def main(arguments: list[str]) -> int:
     app = load()
+    from celery.signals import worker_ready
     from celery.utils.nodenames import host_format
 
     parser = argparse.ArgumentParser(prog="python -m workers.run_celery", description=__doc__)
@@ -57,8 +61,22 @@ def main(arguments: list[str]) -> int:
         without_gossip=True,
         quiet=True,
     )
+    worker_ready.connect(_hear_signals)
     consumer.start()
-    return consumer.exitcode or 0
+    # The pool is joined. Python's own end would wait half a second for what its pipes may hold.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(consumer.exitcode or 0)
+
+
+def _hear_signals(sender: Any, **_: object) -> None:
+    """A signal ends the loop's wait at once; Celery would look after up to a second."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    sender.hub.add_reader(reading, os.read, reading, 64)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from orchestrator.errors import ConfigError
 from orchestrator.provider import ProviderClient, Timeouts
 from orchestrator.runtime import Runtime, check_servers
 from orchestrator.services.context import Context
-from orchestrator.services.gatekeeping import PROBE_TASK
 from orchestrator.settings import Settings
 from orchestrator.store import gates, views
 
@@ -79,7 +78,7 @@ async def _ask_provider(
 
 async def _try_key(client: ProviderClient, account: Account) -> None:
     await client.reach()
-    outcome = await client.task(PROBE_TASK)
+    outcome = await client.probe()
     if isinstance(outcome, Gated):
         kind = KINDS[outcome.reason]
         mend = kind.mend_for(account.variable)

@@ -129,6 +129,10 @@ class ProviderClient:
             return classify.of_poll_failure(error)
         return classify.of_poll(answer, task_id)
 
+    async def probe(self) -> PollOutcome:
+        """Ask for a task that nobody has: any answer but a refusal shows that the key is taken."""
+        return await self.task("gate-probe")
+
     async def events(self, task_id: str) -> str | None:
         """GET /tasks/{task_id}/events as raw JSON text.
 

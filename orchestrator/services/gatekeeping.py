@@ -25,8 +25,6 @@ from orchestrator.store.engine import Tx
 from orchestrator.telemetry.logs import about
 
 _log = logging.getLogger(__name__)
-PROBE_TASK = "gate-probe"
-"""No task has this id: any answer but a refusal shows that the key is taken."""
 
 
 def close(tx: Tx, context: Context, account: str, order: GateOrder) -> None:
@@ -83,7 +81,7 @@ async def probe_once(desk: Desk) -> int:
     due = await asyncio.to_thread(_due, desk)
     if not due:
         return 0
-    answer = await desk.client.task(PROBE_TASK)
+    answer = await desk.client.probe()
     if isinstance(answer, Gated):
         return 0
     await desk.limiter.open()

@@ -66,7 +66,13 @@ def _text(*, null: bool = False) -> Any:
     return Field(default=None, sa_column=Column(Text, nullable=null))
 
 
-class Batch(SQLModel, table=True):
+class _Row(SQLModel):
+    """Rows are read and written as tables, never validated: pydantic need not prepare for it."""
+
+    model_config = {"defer_build": True}
+
+
+class Batch(_Row, table=True):
     """One spec under one name and label: the unit of progress, cost, budget and results."""
 
     __tablename__ = "batches"
@@ -117,7 +123,7 @@ class Batch(SQLModel, table=True):
     archived_at: int | None = _big(null=True)
 
 
-class CanaryRow(SQLModel, table=True):
+class CanaryRow(_Row, table=True):
     """An item that goes before the others of its batch."""
 
     __tablename__ = "canaries"
@@ -127,7 +133,7 @@ class CanaryRow(SQLModel, table=True):
     batch_id: int = _ref("batches.id")
 
 
-class Revision(SQLModel, table=True):
+class Revision(_Row, table=True):
     """One reading of a spec into a batch; its items count once it is published."""
 
     __tablename__ = "revisions"
@@ -142,7 +148,7 @@ class Revision(SQLModel, table=True):
     published_at: int | None = _big(null=True)
 
 
-class Input(SQLModel, table=True):
+class Input(_Row, table=True):
     """A normalised input, stored once by digest."""
 
     __tablename__ = "inputs"
@@ -160,7 +166,7 @@ class Input(SQLModel, table=True):
     """When a row was last given with it."""
 
 
-class Image(SQLModel, table=True):
+class Image(_Row, table=True):
     """An image that inputs were given, stored once by its SHA-256."""
 
     __tablename__ = "images"
@@ -169,7 +175,7 @@ class Image(SQLModel, table=True):
     content: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
-class Item(SQLModel, table=True):
+class Item(_Row, table=True):
     """One video to be made.
 
     `due_at`: not handed to a worker before. `submission_id`: the submission that speaks for the
@@ -207,7 +213,7 @@ class Item(SQLModel, table=True):
     updated_at: int = _big()
 
 
-class ItemCount(SQLModel, table=True):
+class ItemCount(_Row, table=True):
     """How many items of a revision are in a state; several rows of a kind add up."""
 
     __tablename__ = "item_counts"
@@ -220,7 +226,7 @@ class ItemCount(SQLModel, table=True):
     number: int = _big()
 
 
-class Submission(SQLModel, table=True):
+class Submission(_Row, table=True):
     """One purchase, or attempt at one, for an item; `domain.submission.Submission` is its life."""
 
     __tablename__ = "submissions"
@@ -282,7 +288,7 @@ class Submission(SQLModel, table=True):
     events_json: str | None = _text(null=True)
 
 
-class Output(SQLModel, table=True):
+class Output(_Row, table=True):
     """One URL of a submission's videos, in the provider's order."""
 
     __tablename__ = "outputs"
@@ -294,7 +300,7 @@ class Output(SQLModel, table=True):
     seen_at: int = _big()
 
 
-class Download(SQLModel, table=True):
+class Download(_Row, table=True):
     """A video's place in one target; `folded` keeps apart what some file system takes for one."""
 
     __tablename__ = "downloads"
@@ -316,7 +322,7 @@ class Download(SQLModel, table=True):
     changed_at: int = _big()
 
 
-class Gate(SQLModel, table=True):
+class Gate(_Row, table=True):
     """A shared "do not send until…"; `until` null waits for a person, a probe or a new setting."""
 
     __tablename__ = "gates"
@@ -346,7 +352,7 @@ class Gate(SQLModel, table=True):
     opened_at: int | None = _big(null=True)
 
 
-class Account(SQLModel, table=True):
+class Account(_Row, table=True):
     """What is remembered of an API key at a provider: when it last bought something."""
 
     __tablename__ = "accounts"
@@ -356,7 +362,7 @@ class Account(SQLModel, table=True):
     accepted_at: int | None = _big(null=True)
 
 
-class Refusal(SQLModel, table=True):
+class Refusal(_Row, table=True):
     """What was in flight of an account's model when the provider last refused more.
 
     `domain.learned_cap.Refusal` says what it means.
@@ -372,7 +378,7 @@ class Refusal(SQLModel, table=True):
     hold: int = _big()
 
 
-class Price(SQLModel, table=True):
+class Price(_Row, table=True):
     """The price book: what the provider last asked for a class of inputs."""
 
     __tablename__ = "prices"
@@ -384,7 +390,7 @@ class Price(SQLModel, table=True):
     learned_at: int = _big()
 
 
-class ListedPrice(SQLModel, table=True):
+class ListedPrice(_Row, table=True):
     """What a price file says of a class: counts until the provider names its own price."""
 
     __tablename__ = "listed_prices"
@@ -397,7 +403,7 @@ class ListedPrice(SQLModel, table=True):
     listed_at: int = _big()
 
 
-class RunTime(SQLModel, table=True):
+class RunTime(_Row, table=True):
     """How long a task ran, as its end was recorded: waits to be folded into its class's sketch."""
 
     __tablename__ = "run_times"
@@ -410,7 +416,7 @@ class RunTime(SQLModel, table=True):
     high: int = _big()
 
 
-class SketchRow(SQLModel, table=True):
+class SketchRow(_Row, table=True):
     """What is known of a price class's run times, and when its tasks are asked about."""
 
     __tablename__ = "sketches"
@@ -425,7 +431,7 @@ class SketchRow(SQLModel, table=True):
     folded_at: int = _big()
 
 
-class History(SQLModel, table=True):
+class History(_Row, table=True):
     """What happened, appended and never changed."""
 
     __tablename__ = "history"
@@ -442,7 +448,7 @@ class History(SQLModel, table=True):
     detail: str | None = _text(null=True)
 
 
-class Chunk(SQLModel, table=True):
+class Chunk(_Row, table=True):
     """A message that no worker has started yet; forgotten when it expires."""
 
     __tablename__ = "chunks"
@@ -455,7 +461,7 @@ class Chunk(SQLModel, table=True):
     expires_at: int = _big()
 
 
-class Worker(SQLModel, table=True):
+class Worker(_Row, table=True):
     """A worker's sign of life."""
 
     __tablename__ = "workers"
@@ -468,7 +474,7 @@ class Worker(SQLModel, table=True):
     """What it says of itself and its machine, as JSON; nothing of an older release."""
 
 
-class Beat(SQLModel, table=True):
+class Beat(_Row, table=True):
     """A beat whose ticks a worker has heard."""
 
     __tablename__ = "beats"
@@ -477,7 +483,7 @@ class Beat(SQLModel, table=True):
     seen_at: int = _big()
 
 
-class Journal(SQLModel, table=True):
+class Journal(_Row, table=True):
     """A journal file that may hold what this database knows, registered before it is written."""
 
     __tablename__ = "journals"
@@ -491,7 +497,7 @@ class Journal(SQLModel, table=True):
     complete_at: int | None = _big(null=True)
 
 
-class Lineage(SQLModel, table=True):
+class Lineage(_Row, table=True):
     """One row: which server this database is on, and whether it went back and has to catch up.
 
     `epoch` changes whenever it is seen to have gone back; nothing is sent while `closed_at` is set.
@@ -508,7 +514,7 @@ class Lineage(SQLModel, table=True):
     reason: str | None = _text(null=True)
 
 
-class SchemaFloor(SQLModel, table=True):
+class SchemaFloor(_Row, table=True):
     """One row: the oldest revision whose programs may still work here; migrations that are not
     additive raise it."""
 
@@ -518,7 +524,7 @@ class SchemaFloor(SQLModel, table=True):
     revision: str = _text()
 
 
-class LostBatch(SQLModel, table=True):
+class LostBatch(_Row, table=True):
     """A batch that a host's journal knows purchases of and this database does not know."""
 
     __tablename__ = "lost_batches"
@@ -530,7 +536,7 @@ class LostBatch(SQLModel, table=True):
     noticed_at: int = _big()
 
 
-class Outbox(SQLModel, table=True):
+class Outbox(_Row, table=True):
     """Something to tell the outside, once; written in the transaction that made it true."""
 
     __tablename__ = "outbox"
@@ -546,7 +552,7 @@ class Outbox(SQLModel, table=True):
     delivered_at: int | None = _big(null=True)
 
 
-class SpecFile(SQLModel, table=True):
+class SpecFile(_Row, table=True):
     """What a spec said when a run was won; kept once, whatever the number of runs."""
 
     __tablename__ = "spec_files"
@@ -555,7 +561,7 @@ class SpecFile(SQLModel, table=True):
     content: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
-class Schedule(SQLModel, table=True):
+class Schedule(_Row, table=True):
     """When to make a batch of a spec by itself. Spans of time in milliseconds."""
 
     __tablename__ = "schedules"
@@ -582,7 +588,7 @@ class Schedule(SQLModel, table=True):
     created_at: int = _big()
 
 
-class Occurrence(SQLModel, table=True):
+class Occurrence(_Row, table=True):
     """One run of a schedule; it outlives the schedule, so that no minute is bought twice."""
 
     __tablename__ = "occurrences"
