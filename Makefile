@@ -4,21 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CODE := orchestrator workers tests batches
-OTHER_PYTHONS := python3.12 python3.13
+NEWEST := python3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test fast check bench chaos pictures format lock lock-check clean
+.PHONY: help setup demo run test check bench chaos pictures format lock lock-check clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(READY) ## Make the virtual environment with the locked dependencies
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml .ci/install-locked
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	sh .ci/install-locked $(PYTHON) $(VENV)
 	@touch $@
 
 demo: $(READY) ## Run the example batch against the local sandbox, killing a worker in the middle
@@ -27,18 +25,12 @@ demo: $(READY) ## Run the example batch against the local sandbox, killing a wor
 run: $(READY) ## Run a spec: make run SPEC=my.csv
 	$(BIN)/orchestrator run $(SPEC)
 
-test: $(READY) ## Run every test (the fast ones on each CPython that is here)
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
-	@for python in $(OTHER_PYTHONS); do $(MAKE) --no-print-directory fast OTHER=$$python || exit 1; done
-
-fast: # The fast tests on another CPython, where it is installed
-	@found=$$(sh .ci/find-python $(OTHER)) || exit 0; \
-	test -x $(VENV)-$(OTHER)/.ready || { $$found -m venv $(VENV)-$(OTHER) \
-	  && { $(BIN)/uv pip install --quiet --python $(VENV)-$(OTHER)/bin/python --require-hashes -r requirements.lock 2>/dev/null \
-	    || $(VENV)-$(OTHER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; } \
-	  && $(VENV)-$(OTHER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
-	  && touch $(VENV)-$(OTHER)/.ready && chmod +x $(VENV)-$(OTHER)/.ready; }; \
-	echo "== fast tests on $$found" && EXAMPLES=10 $(VENV)-$(OTHER)/bin/python -m pytest -q -n 2 tests/unit
+test: $(READY) ## Run every test (the fast ones on the newest CPython, too, where it is installed)
+	$(BIN)/python -m pytest -n 5 --dist worksteal $(ARGS)
+	@found=$$(sh .ci/find-python $(NEWEST)) || exit 0; \
+	test -e $(VENV)-$(NEWEST)/.ready \
+	  || { sh .ci/install-locked $$found $(VENV)-$(NEWEST) && touch $(VENV)-$(NEWEST)/.ready; } || exit 1; \
+	echo "== fast tests on $$found" && EXAMPLES=10 $(VENV)-$(NEWEST)/bin/python -m pytest -q -n 2 tests/unit
 
 check: $(READY) lock-check ## Format, lint, strict types, import direction, unused dependencies, lock freshness
 	$(BIN)/ruff format --check $(CODE)
