@@ -196,6 +196,8 @@ def _print_plan(plan: Plan) -> None:
         low, high = span(plan.duration.low), span(plan.duration.high)
         earlier = plural(plan.duration.sample, "earlier video")
         out.print(f"  expected to take {low} to {high}, judged by {earlier}")
+    elif plan.new:
+        out.print("  how long it will take is not known before a few videos are there")
     for note in (*plan.notes, *plan.remarks):
         out.print(f"  note: {note}", markup=False)
 

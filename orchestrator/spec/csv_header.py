@@ -155,4 +155,17 @@ def _twice(file: str, line: int, column: int, cell: str, first: int) -> Problem:
 def _no_prompt(file: str, line: int, cells: list[str]) -> Problem:
     first = shown(cells[0])
     mend = f"The first line names the columns; it begins with {first!r}. Write prompt above them."
+    if other := _other_delimiter(cells[0]):
+        mend = f"If {other} stands between its columns, tell it: --delimiter '{other}'."
     return Problem(file, line, 1, "prompt", None, "there is no column prompt", mend)
+
+
+def _other_delimiter(cell: str) -> str | None:
+    """A character that makes two or more known columns of one cell."""
+    known = known_columns()
+    marks = dict.fromkeys(c for c in cell if not (c.isalnum() or c.isspace() or c == "_"))
+    for mark in marks:
+        parts = cell.split(mark)
+        if len(parts) > 1 and all(folded(part) in known for part in parts):
+            return mark
+    return None

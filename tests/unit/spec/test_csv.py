@@ -248,6 +248,13 @@ def test_columns_that_mean_nothing_and_columns_that_come_twice(read: Reader) -> 
     assert len(found.rows) == 1
 
 
+@pytest.mark.parametrize("mark", [":", "^", "~"])
+def test_a_delimiter_that_is_not_looked_for_is_named(read: Reader, mark: str) -> None:
+    found = read(f"prompt{mark}duration\nA cat{mark}5\n")
+    assert found.told == [(1, 1, "prompt", "there is no column prompt")]
+    assert f"--delimiter '{mark}'" in found.problems[0].mend
+
+
 def test_a_file_without_a_header_is_told_so_once(read: Reader) -> None:
     assert read("A cat,16:9\nA dog,1:1\n").told == [(1, 1, "prompt", "there is no column prompt")]
 
