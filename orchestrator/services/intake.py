@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
-from orchestrator import journal
 from orchestrator.domain.account import DEFAULT
 from orchestrator.domain.batch import NAME, Wanted
 from orchestrator.domain.canary import UNTOLD, Pace, Phase
@@ -19,39 +16,31 @@ from orchestrator.domain.deadline import Deadline
 from orchestrator.domain.identity import KEY_VERSION
 from orchestrator.domain.money import to_usd
 from orchestrator.errors import (
-    NeedsPersonError,
     OrchestratorError,
     Problem,
     UsageError,
-    too_many_problems,
 )
-from orchestrator.services import deadlines, rejoining, reusing, tracing
+from orchestrator.services import admission, deadlines, rejoining, reusing, staging, tracing
 from orchestrator.services.context import Context
 from orchestrator.services.control import refuse_spent_budget
 from orchestrator.services.price_files import PriceFile, price_file
 from orchestrator.services.pricing import Estimate, amounts, disagreements, estimate
+from orchestrator.services.staging import Read
 from orchestrator.spec import (
     AS_FOUND,
     STANDARD_INPUT,
-    BadRow,
     Note,
     Reading,
     Spec,
-    SpecRow,
     open_spec,
 )
-from orchestrator.store import batches, canaries, intake, lineage, lives, prices, restoring
+from orchestrator.store import batches, canaries, intake, prices
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx, uninterrupted
-from orchestrator.store.intake import Difference, Staged
+from orchestrator.store.intake import Difference
 from orchestrator.store.patience import LONG
 
-_Entry: TypeAlias = SpecRow | BadRow | Problem | Note
-GROUP = 2000
-"""Rows per staging transaction: short enough that a running batch beside it keeps recording."""
-GROUP_CHARS = 16_000_000
 LOCK_WAIT_SECONDS = 60
-BUSY = "busy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +150,23 @@ def take_in(
     spec = open_spec(path, how)
     chosen = options(spec)
     listed = price_file(context, chosen.prices)
-    _refuse_forgotten(context, chosen)
+    recovers = chosen.wanted is not Wanted.OPEN
+    if not recovers:
+        admission.refuse_forgotten(context, chosen.name, chosen.label)
     token = uuid.uuid4().hex
     batch = _open_batch(context, chosen, token)
     try:
-        read = _stage(context, spec, batch, token, progress, reuse=chosen.reuse)
+        read = staging.stage(context, spec, batch, token, progress, reuse=chosen.reuse)
         proposal = _compare(context, batch, read, listed, reuse=chosen.reuse)
-        _refuse_misfits(batch, proposal, chosen)
-        if chosen.deadline and proposal.difference.to_send and chosen.wanted is Wanted.OPEN:
+        admission.refuse_misfits(
+            batch,
+            proposal.difference,
+            rows=read.rows,
+            append=chosen.append,
+            prune=chosen.prune,
+            keep_removed=chosen.keep_removed,
+        )
+        if chosen.deadline and proposal.difference.to_send and not recovers:
             deadlines.refuse_late(context, batch, chosen.deadline)
         if not confirm(proposal):
             raise Declined  # noqa: TRY301 what was staged is swept below
@@ -209,8 +207,9 @@ def _open_batch(context: Context, chosen: Options, token: str) -> Batch:
                 account=chosen.account or DEFAULT,
             )
             if batch is not None:
-                batch = _at_home(tx, context, batch)
-                _refuse_cancelled(batch, chosen)
+                batch = admission.at_home(tx, context, batch)
+                if chosen.wanted is Wanted.OPEN:
+                    admission.refuse_cancelled(batch)
                 if chosen.budget_nanos != batch.budget_nanos:
                     refuse_spent_budget(batch, chosen.budget_nanos)
                 if intake.lock(tx, batch.id, token):
@@ -220,203 +219,13 @@ def _open_batch(context: Context, chosen: Options, token: str) -> Batch:
             raise OrchestratorError(
                 f"another submit of {chosen.name}@{chosen.label} is still being read",
                 mend="Wait for it to end, then submit again.",
-                code=BUSY,
+                code=staging.BUSY,
             )
         time.sleep(0.2)
 
 
-def _refuse_forgotten(context: Context, chosen: Options) -> None:
-    """A batch that is new here, but that the journal knows purchases of, was lost."""
-    if context.journal_dir is None or chosen.wanted is not Wanted.OPEN:
-        return
-    with context.store.read() as tx:
-        rejoining.refuse(tx)
-        found = batches.find(tx, chosen.name, chosen.label)
-        elsewhere = lineage.lost_hosts(tx, chosen.name, chosen.label)
-    if found is not None and found.published_at is not None:
-        _refuse_older_database(context, found, context.journal_dir)
-        return
-    title = f"{chosen.name}@{chosen.label}"
-    if elsewhere:
-        raise NeedsPersonError(
-            f"the journal of {', '.join(elsewhere)} knows purchases of {title}, but this database "
-            "went back to before it knew the batch",
-            mend=f"`orchestrator recover SPEC` with the same names on {elsewhere[0]} puts it back "
-            "without buying anything; or give the batch another --label.",
-            code="recover_first",
-        )
-    if journal.knows(
-        [context.journal_dir], namespace=context.namespace, name=chosen.name, label=chosen.label
-    ):
-        raise NeedsPersonError(
-            f"the journal knows purchases of {title}, but this database does not know the batch: "
-            "it was lost, or another one was used",
-            mend="`orchestrator recover SPEC` with the same names puts it back without buying "
-            "anything; or give the batch another --label.",
-            code="recover_first",
-        )
-
-
-def _refuse_older_database(context: Context, batch: Batch, directory: Path) -> None:
-    """Files that the database never registered were written after it: was it put back?"""
-    with context.store.read() as tx:
-        registered = restoring.registered_journals(tx)
-    for path in journal.paths(directory):
-        if path.name in registered:
-            continue
-        keys = list(
-            journal.keys_in(path, namespace=batch.namespace, name=batch.name, label=batch.label)
-        )
-        for start in range(0, len(keys), GROUP):
-            group = keys[start : start + GROUP]
-            with context.store.read() as tx:
-                known = lives.by_key(tx, group)
-            if len(known) < len(group):
-                raise NeedsPersonError(
-                    f"the journal knows purchases of {batch.title} that this database does not: "
-                    "it is older than the journal",
-                    mend="`orchestrator recover SPEC` with the same names adds what is missing "
-                    "without buying anything.",
-                    code="recover_first",
-                )
-
-
-def _at_home(tx: Tx, context: Context, batch: Batch) -> Batch:
-    """A batch stays with the namespace and provider that its keys and money belong to.
-
-    Raises UsageError where they are others; until something is sent it moves with the settings.
-    """
-    home = (context.namespace, context.provider)
-    if (batch.namespace, batch.provider) == home:
-        return batch
-    if batches.rehome(
-        tx,
-        batch.id,
-        namespace=context.namespace,
-        provider=context.provider,
-        actor=context.actor,
-    ):
-        return batches.get(tx, batch.id)
-    if batch.namespace != context.namespace:
-        raise UsageError(
-            f"{batch.title} belongs to the namespace {batch.namespace!r}, not "
-            f"{context.namespace!r}",
-            mend="Set ORCHESTRATOR_NAMESPACE back, or give the batch another --label.",
-        )
-    raise UsageError(
-        f"{batch.title} was submitted to {batch.provider}, not {context.provider}",
-        mend="Set MINDVIDEO_BASE_URL back, or give the batch another --label.",
-    )
-
-
-def _refuse_cancelled(batch: Batch, chosen: Options) -> None:
-    if batch.wanted is Wanted.CANCELLED and chosen.wanted is Wanted.OPEN:
-        raise UsageError(
-            f"{batch.title} was cancelled",
-            mend=f"`orchestrator resume {batch.title}` goes on with it; or give another --label.",
-            code="cancelled",
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A file that was staged whole."""
-
-    revision_id: int
-    rows: int
-    notes: tuple[Note, ...]
-    skipped: tuple[Problem, ...]
-
-
-def _stage(
-    context: Context,
-    spec: Spec,
-    batch: Batch,
-    token: str,
-    progress: Callable[[int], None],
-    *,
-    reuse: bool,
-) -> _Read:
-    """Stream the file into unpublished rows; raises SpecError with all problems at its end."""
-    with context.store.write() as tx:
-        revision_id = intake.begin(tx, batch.id, source=str(spec.path), actor=context.actor)
-        position = intake.last_position(tx, batch.id)
-    problems: list[Problem] = []
-    notes: list[Note] = []
-    skipped: list[Problem] = []
-    rows = bad = 0
-    for group in grouped(spec.rows()):
-        found = [entry for entry in group if isinstance(entry, SpecRow | BadRow)]
-        for row in found:
-            if isinstance(row, BadRow):
-                bad += 1
-                skipped += row.problems
-        problems += [entry for entry in group if isinstance(entry, Problem)]
-        notes += [entry for entry in group if isinstance(entry, Note)]
-        rows += len(found)
-        if not problems:
-            with uninterrupted(), context.store.write() as tx:
-                _keep_lock(tx, batch, token, revision_id)
-                position += intake.stage(
-                    tx,
-                    batch.id,
-                    revision_id,
-                    [_staged(row) for row in found],
-                    after_position=position,
-                    compare=batch.published_at is not None,
-                )
-                if reuse:
-                    good = [row for row in found if isinstance(row, SpecRow)]
-                    reusing.stage(tx, context, batch, revision_id, good)
-        progress(rows)
-    if problems or (bad and bad == rows):
-        raise too_many_problems(spec.path, problems or skipped)
-    return _Read(revision_id, rows, tuple(notes), tuple(skipped))
-
-
-def _keep_lock(tx: Tx, batch: Batch, token: str, revision_id: int) -> None:
-    if not intake.holds(tx, batch.id, token, revision_id):
-        raise OrchestratorError(
-            f"this submit of {batch.title} took so long that another one went ahead",
-            mend="Submit again.",
-            code=BUSY,
-        )
-
-
-def grouped(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
-    """Groups of at most GROUP entries and about GROUP_CHARS of input: images are large."""
-    group: list[_Entry] = []
-    chars = 0
-    for entry in entries:
-        group.append(entry)
-        chars += len(entry.input_json) if isinstance(entry, SpecRow) else 0
-        if len(group) == GROUP or chars > GROUP_CHARS:
-            yield group
-            group, chars = [], 0
-    if group:
-        yield group
-
-
-_encode = json.JSONEncoder(ensure_ascii=False).encode
-"""Made once: making it takes as long as using it."""
-
-
-def _staged(row: SpecRow | BadRow) -> Staged:
-    source = _encode(dict(row.source))
-    if isinstance(row, BadRow):
-        return Staged(row.row_key, row.digest, "", "", "", source, invalid=row.message)
-    return Staged(
-        row_key=row.row_key,
-        digest=row.digest,
-        model=row.model,
-        price_class=row.price_class,
-        input_json=row.input_json,
-        source=source,
-    )
-
-
 def _compare(
-    context: Context, batch: Batch, read: _Read, listed: PriceFile, *, reuse: bool
+    context: Context, batch: Batch, read: Read, listed: PriceFile, *, reuse: bool
 ) -> Proposal:
     with context.store.read(LONG) as tx:
         difference = intake.difference(tx, batch.id, read.revision_id, reuse=reuse)
@@ -426,47 +235,19 @@ def _compare(
     return Proposal(batch.title, read.rows, difference, cost, read.notes, read.skipped, remarks)
 
 
-def looks_foreign(known: int, changed: int, removed: int) -> bool:
-    """Whether a file whose rows are these to a batch seems to be another one's."""
-    return known == 0 and changed == 0 and removed > 0
-
-
-def _refuse_misfits(batch: Batch, proposal: Proposal, chosen: Options) -> None:
-    difference = proposal.difference
-    if batch.published_at is None:
-        return
-    foreign = looks_foreign(difference.known, difference.changed, difference.removed)
-    if foreign and not chosen.append:
-        raise UsageError(
-            f"none of the {proposal.rows:,} rows is part of {batch.title}, which has "
-            f"{difference.removed:,} others: this looks like another batch",
-            mend="Give it a --label or --name of its own, or add its rows with --append.",
-            code="foreign_rows",
-        )
-    if difference.removed_pending and not (
-        chosen.prune or chosen.keep_removed or (foreign and chosen.append)
-    ):
-        raise UsageError(
-            f"{difference.removed_pending:,} rows of {batch.title} are no longer in the file and "
-            "still wait to be sent",
-            mend="Withdraw them with --prune, or leave them in with --keep-removed.",
-            code="removed_rows",
-        )
-
-
 def _publish(
     context: Context,
     spec: Spec,
     batch: Batch,
     token: str,
-    read: _Read,
+    read: Read,
     proposal: Proposal,
     chosen: Options,
     listed: PriceFile,
 ) -> Taken:
     columns = tuple(dict.fromkeys((*batch.columns, *spec.columns)))
     with uninterrupted(), context.store.write(LONG) as tx:
-        _keep_lock(tx, batch, token, read.revision_id)
+        staging.keep_lock(tx, batch, token, read.revision_id)
         if chosen.wanted is Wanted.OPEN:
             rejoining.refuse(tx)
         listed.put(tx, context.provider)

@@ -14,11 +14,13 @@ from orchestrator.domain.forecast import Expectation
 from orchestrator.domain.money import to_usd, to_usd_or_none
 from orchestrator.domain.states import State
 from orchestrator.errors import Problem, too_many_problems
+from orchestrator.services.admission import looks_foreign
 from orchestrator.services.context import Context
-from orchestrator.services.intake import default_options, grouped, looks_foreign
+from orchestrator.services.intake import default_options
 from orchestrator.services.price_files import PriceFile, price_file
 from orchestrator.services.pricing import Estimate, amounts, disagreements, estimate, origin
 from orchestrator.services.reusing import Choice
+from orchestrator.services.staging import grouped
 from orchestrator.services.status import iso
 from orchestrator.spec import AS_FOUND, BadRow, Note, Reading, SpecRow, open_spec
 from orchestrator.store import batches, counting, intake, views

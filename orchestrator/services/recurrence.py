@@ -17,7 +17,7 @@ from orchestrator.domain.batch import Wanted
 from orchestrator.domain.schedule import Due, Kind, Overlap, RunState
 from orchestrator.domain.states import State
 from orchestrator.errors import OrchestratorError, ServiceError, SpecError
-from orchestrator.services import intake, planning, schedule_events
+from orchestrator.services import intake, planning, schedule_events, staging
 from orchestrator.services.context import Context
 from orchestrator.services.planning import Plan
 from orchestrator.spec import Spec, open_spec
@@ -221,7 +221,7 @@ def make(context: Context, run: Run) -> bool | None:
         raise
     except OrchestratorError as error:
         # Somebody else is at it, or died at it a moment ago: it is looked at again.
-        return None if error.code == intake.BUSY else _failed(context, run, error)
+        return None if error.code == staging.BUSY else _failed(context, run, error)
     return _made(context, run, taken.batch.id)
 
 
