@@ -348,9 +348,9 @@ def lapsed(tx: Tx, dead_owners: Sequence[str], limit: int = 500) -> list[Stored]
     return _read(tx, query, lock=True)
 
 
+_UNKNOWN: ColumnElement[bool] = literal_column(f"submissions.{t.UNKNOWN}")
 _SENT_OUTSIDE = select(*_COLUMNS).where(
-    literal_column(f"submissions.{t.IN_FLIGHT}"),
-    _S.state == State.UNKNOWN,
+    _UNKNOWN,
     _S.needs_person.is_(None),
     (_S.first_sent_at <= bindparam("begin")) | (_S.first_sent_at > bindparam("end")),
 )
@@ -387,11 +387,7 @@ def moving_hold(tx: Tx, batch: Batch) -> int:
 
 def unknown_of_batch(tx: Tx, batch_id: int) -> list[Stored]:
     """Submissions whose answer nobody has."""
-    query = select(*_COLUMNS).where(
-        literal_column(f"submissions.{t.IN_FLIGHT}"),
-        _S.batch_id == batch_id,
-        _S.state == State.UNKNOWN,
-    )
+    query = select(*_COLUMNS).where(_UNKNOWN, _S.batch_id == batch_id)
     return _read(tx, query.order_by(_S.id), lock=tx.writes)
 
 

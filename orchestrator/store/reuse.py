@@ -248,5 +248,7 @@ def publish(tx: Tx, revision_id: int, *, actor: str) -> None:
 
 def count(tx: Tx, batch_id: int) -> int:
     """Rows of a batch that took an earlier result over."""
-    query = select(func.count()).select_from(t.submissions)
-    return int(tx.conn.execute(query.where(_S.batch_id == batch_id, _REUSED)).scalar_one())
+    # Each has a task id. Saying so leads SQLite to the index of just these.
+    these = (_S.batch_id == batch_id, _REUSED, _S.task_id > "")
+    query = select(func.count()).select_from(t.submissions).where(*these)
+    return int(tx.conn.execute(query).scalar_one())

@@ -25,7 +25,7 @@ from sqlmodel import Field, SQLModel
 
 from orchestrator.domain.account import DEFAULT
 
-SCHEMA = "0019"
+SCHEMA = "0020"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -235,8 +235,9 @@ class Submission(_Row, table=True):
         Index("submissions_by_batch", "batch_id"),
         _partial("submissions_due", POLLED, "account", "due_at"),
         _partial("submissions_leased", LEASED, "lease_until"),
-        _partial("submissions_in_flight", IN_FLIGHT, "batch_id"),
+        _partial("submissions_in_flight", IN_FLIGHT, "batch_id", "accepted_at"),
         _partial("submissions_in_flight_of", IN_FLIGHT, "account", "price_class"),
+        _partial("submissions_unknown", UNKNOWN, "batch_id", "first_sent_at"),
         _partial("submissions_by_lease", "lease_token IS NOT NULL", "lease_token"),
         _partial("submissions_waiting", "needs_person IS NOT NULL", "batch_id"),
         _partial("submissions_ended", "finished_at IS NOT NULL", "batch_id", "finished_at"),
