@@ -133,25 +133,16 @@ def _write_page(runtime: Runtime, batch: Batch, choice: Choice, folder: Path) ->
 
 @contextmanager
 def _target(output: Path | None) -> Iterator[IO[str]]:
-    """Standard output, or a file that appears only when it is whole. Raises UsageError."""
-    import os
+    """Standard output, or a file. Raises UsageError."""
     import sys
 
-    from orchestrator.errors import UsageError
+    from orchestrator.cli import files_out
 
     if output is None:
         yield sys.stdout
         return
-    draft = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8", newline="") as target:
-            yield target
-        draft.replace(output)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise UsageError(
-            f"{output} cannot be written: {error.strerror}", mend="Choose another file with -o."
-        ) from None
+    with files_out.written(output, "-o") as target:
+        yield target
 
 
 def _write(

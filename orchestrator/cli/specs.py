@@ -74,6 +74,7 @@ def validate(
                 say(f"note: {note}")
             if found.problems:
                 raise too_many_problems(spec, found.problems, then="it would be refused")
+            rejecting.write(rejects, ())
     except SpecError as error:
         if not json:
             raise
@@ -136,7 +137,7 @@ def plan(
     nanos = read_budget(budget)
     if output is not None:
         saved_plan.check_name(output)
-    with rejecting.rejects(rejects, spec) as listed:
+    with rejecting.rejects(rejects, spec):
         made = planning.plan(
             context,
             spec,
@@ -148,7 +149,7 @@ def plan(
             reuse=reuse,
             now=time.time_ns() // 1_000_000,
         )
-        listed.extend(made.skipped)
+    rejecting.write(rejects, made.skipped)
     if output is not None:
         saved_plan.save(made, spec, output, budget_nanos=nanos, how=how, prices=prices, reuse=reuse)
     if json:
@@ -309,8 +310,7 @@ def read_pace(
     deadline: str | None,
 ) -> Pace:
     """How far and how fast the batch may go, as typed. Raises UsageError."""
-    from orchestrator.domain.canary import MAX_ROWS, Canary, Pace, thousandths
-    from orchestrator.domain.durations import to_ms
+    from orchestrator.domain.canary import MAX_ROWS, Canary, Pace, patience, ratio, share
     from orchestrator.errors import UsageError
 
     most = 0 if limit == "none" else None
@@ -321,9 +321,9 @@ def read_pace(
             )
         most = int(limit)
     told = {
-        "--canary-failures": ("failures", failures, thousandths),
-        "--canary-cost": ("cost", cost, thousandths),
-        "--canary-deadline": ("patience", deadline, to_ms),
+        "--canary-failures": ("failures", failures, share),
+        "--canary-cost": ("cost", cost, ratio),
+        "--canary-deadline": ("patience", deadline, patience),
     }
     bounds = {}
     for option, (name, text, read) in told.items():

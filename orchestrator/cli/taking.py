@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.cli import rejecting
 from orchestrator.cli.output import (
     about,
     ask,
@@ -17,7 +18,6 @@ from orchestrator.cli.output import (
     say,
 )
 from orchestrator.cli.reading import ReadingBar
-from orchestrator.cli.rejecting import rejects
 from orchestrator.domain.account import DEFAULT
 from orchestrator.domain.canary import UNTOLD, Pace
 from orchestrator.errors import ConfigError, UsageError
@@ -135,7 +135,7 @@ def take(
         return _confirm(runtime, proposal, wishes, yes, starts)
 
     try:
-        with rejects(wishes.rejects, path) as listed:
+        with rejecting.rejects(wishes.rejects, path):
             taken = intake.take_in(
                 runtime.context,
                 path,
@@ -144,7 +144,6 @@ def take(
                 progress=bar,
                 how=wishes.how,
             )
-            listed.extend(taken.skipped)
     except Declined:
         say("nothing was recorded and nothing will be sent")
         return None
@@ -155,6 +154,11 @@ def take(
         raise
     finally:
         bar.stop()
+    try:
+        rejecting.write(wishes.rejects, taken.skipped)
+    except UsageError as error:
+        # What is recorded is not undone: whoever reads "bad usage" would submit it again.
+        say(f"note: {error.message}; the batch was recorded all the same")
     if taken.difference.reused and not taken.difference.to_send:
         # Perhaps nothing is left to wait for, and no worker runs that would notice.
         finishing.run_once(runtime.context)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from orchestrator.domain.durations import to_ms
 from orchestrator.domain.states import TERMINAL, State
 
 WHOLE = 1000
@@ -17,6 +18,7 @@ MAX_ROWS = 10_000_000
 MAX_WEIGHT = 100
 _SHARE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)\s*(%?)", re.ASCII)
 HOUR = 3_600_000
+MAX_PATIENCE = 365 * 24 * HOUR
 
 
 class Phase(StrEnum):
@@ -65,8 +67,31 @@ UNTOLD = Pace()
 """Nobody said anything."""
 
 
-def thousandths(text: str) -> int:
-    """`20%`, `0.2`, `1.2` as thousandths. Raises ValueError with a sentence."""
+def share(text: str) -> int:
+    """`20%` or `0.2` as thousandths. Raises ValueError with a sentence."""
+    found = _thousandths(text)
+    if found > WHOLE:
+        raise ValueError("a share is at most 100%")
+    return found
+
+
+def ratio(text: str) -> int:
+    """`1.2` or `120%` as thousandths. Raises ValueError with a sentence."""
+    found = _thousandths(text)
+    if found == 0:
+        raise ValueError("a ratio of nothing lets no row pass")
+    return found
+
+
+def patience(text: str) -> int:
+    """`1h` in milliseconds. Raises ValueError with a sentence."""
+    found = to_ms(text)
+    if not 0 < found <= MAX_PATIENCE:
+        raise ValueError("it must be more than nothing, and at most 365d")
+    return found
+
+
+def _thousandths(text: str) -> int:
     match = _SHARE.fullmatch(text.strip())
     if match is None:
         raise ValueError("a share is a number such as 0.2 or 20%, a ratio one such as 1.2")

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from orchestrator.domain.canary import MAX_ROWS, MAX_WEIGHT, Canary, Pace, thousandths
-from orchestrator.domain.durations import to_ms
+from orchestrator.domain.canary import MAX_ROWS, MAX_WEIGHT, Canary, Pace, patience, ratio, share
 from orchestrator.spec.yaml_more import Report, whole_number
 from orchestrator.spec.yaml_tree import Entries, Node, Scalar, is_null
 
 _READ: Mapping[str, tuple[str, Callable[[str], int]]] = {
-    "failures": ("failures", thousandths),
-    "cost": ("cost", thousandths),
-    "deadline": ("patience", to_ms),
+    "failures": ("failures", share),
+    "cost": ("cost", ratio),
+    "deadline": ("patience", patience),
 }
 
 

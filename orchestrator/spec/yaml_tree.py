@@ -26,6 +26,13 @@ MAX_DEPTH = 40
 
 # libyaml where PyYAML was built with it: the events are the same, in a thirtieth of the time.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LOOK = "Look at the line named."
+_MENDS = {
+    "found invalid Unicode character escape code": (
+        "Write the character itself, or one escape of eight digits, such as \\U0001F600: "
+        "YAML knows no pairs of \\u."
+    )
+}
 _STR = {"tag:yaml.org,2002:str", "!"}
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
@@ -120,7 +127,8 @@ def read_tree(source: Source) -> tuple[Node, tuple[Problem, ...]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise _refused(source, line, column, f"is not YAML: {error.problem}") from None
+        mend = _MENDS.get(str(error.problem), _LOOK)
+        raise _refused(source, line, column, f"is not YAML: {error.problem}", mend) from None
     except yaml.YAMLError as error:
         reason = str(error).splitlines()[0]
         raise _refused(source, 1, 1, f"is not YAML: {reason}") from None
@@ -238,8 +246,6 @@ def _place(event: Any) -> tuple[int, int]:
     return mark.line + 1, mark.column + 1
 
 
-def _refused(
-    source: Source, line: int, column: int, message: str, mend: str = "Look at the line named."
-) -> SpecError:
+def _refused(source: Source, line: int, column: int, message: str, mend: str = _LOOK) -> SpecError:
     problem = Problem(str(source), line, column, None, None, message, mend)
     return SpecError(f"{source}:{line}:{column} {message}", mend=mend, problems=[problem])

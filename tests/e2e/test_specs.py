@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,38 @@ def test_rejects_of_a_file_that_cannot_be_read(here: Installation, typed: Typed)
     assert (here.folder / "my.csv").read_text() == TABLE
     code, _, said = typed("validate", "my.csv", "--rejects", "no/such/folder.csv", "--keep", "sku")
     assert (code, "cannot be written" in said) == (2, True)
+
+
+@pytest.mark.parametrize("target", ["", ".", "no/such/folder.csv", "folder", "loop", "table.csv"])
+@pytest.mark.parametrize("command", ["validate", "submit"])
+def test_a_place_for_rejects_that_will_not_do_is_refused_before_anything(
+    typed: Typed, command: str, target: str
+) -> None:
+    Path("my.csv").write_text("prompt\nA cat\n")
+    Path("table.csv").write_text("product\nlamp\n")
+    Path("folder").mkdir()
+    Path("loop").symlink_to("loop")
+    code, out, said = typed(command, "my.csv", "--rejects", target, "--json")
+    assert (code, out) == (2, ""), said
+    assert json.loads(said.splitlines()[-1])["error"]["mend"]
+    assert Path("table.csv").read_text() == "product\nlamp\n"
+    if command == "submit":
+        assert json.loads(typed("batches", "--json")[1]) == []
+
+
+def test_what_is_written_follows_links_and_leaves_pipes_pipes(typed: Typed) -> None:
+    Path("my.csv").write_text("id,prompt\na,\n")
+    Path("real.csv").write_text("")
+    Path("link.csv").symlink_to("real.csv")
+    assert typed("validate", "my.csv", "--rejects", "link.csv")[0] == 2
+    assert Path("link.csv").is_symlink()
+    assert "is missing" in Path("real.csv").read_text()
+    os.mkfifo("pipe")
+    with ThreadPoolExecutor() as threads:
+        read = threads.submit(Path("pipe").read_text)
+        assert typed("validate", "my.csv", "--rejects", "pipe")[0] == 2
+        assert "is missing" in read.result(timeout=60)
+    assert Path("pipe").is_fifo()
 
 
 def test_bad_rows_are_carried_along(typed: Typed) -> None:

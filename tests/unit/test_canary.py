@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain.canary import Canary, Pace, Phase, Row, from_json, judge, thousandths
+from orchestrator.domain.canary import (
+    Canary,
+    Pace,
+    Phase,
+    Row,
+    from_json,
+    judge,
+    patience,
+    ratio,
+    share,
+)
 from orchestrator.domain.states import OPEN, TERMINAL, State
 
 NOW = 10_000_000
@@ -71,16 +83,29 @@ def test_a_failed_one_stays_failed_as_time_goes_by(rows: list[Row], later: int) 
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("20%", 200), ("0.2", 200), ("1.2", 1200), ("2.5 %", 25), ("0", 0)]
+    ("text", "number"), [("20%", 200), ("0.2", 200), ("100%", 1000), ("2.5 %", 25), ("0", 0)]
 )
 def test_shares(text: str, number: int) -> None:
-    assert thousandths(text) == number
+    assert share(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "-1", "nan", "1e9", "20%%", "٣"])
+def test_ratios_and_lengths_of_time() -> None:
+    assert (ratio("1.2"), ratio("150%"), patience("90m")) == (1200, 1500, 5_400_000)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "nan", "1e9", "20%%", "٣", "2", "101%"])
 def test_what_is_no_share(text: str) -> None:
     with pytest.raises(ValueError, match="a share is"):
-        thousandths(text)
+        share(text)
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [(ratio, "0"), (ratio, "0.0%"), (patience, "0s"), (patience, "366d"), (patience, "soon")],
+)
+def test_bounds_that_nothing_or_everything_passes(read: Callable[[str], int], text: str) -> None:
+    with pytest.raises(ValueError, match=r"ratio of nothing|more than nothing|a number and a unit"):
+        read(text)
 
 
 def test_what_is_typed_comes_before_the_spec() -> None:
