@@ -20,6 +20,7 @@ TICK_SECONDS = {
     "workers.learn": 5.0,
     "workers.notify": 5.0,
     "workers.schedule": 5.0,
+    "workers.sweep": 600.0,
 }
 """Every tick is idempotent on the database, so doubled beats and late messages are harmless.
 

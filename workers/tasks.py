@@ -15,6 +15,7 @@ from orchestrator.services import (
     polling,
     rescue,
     submission,
+    sweeping,
 )
 from orchestrator.store.claims import Chunk
 from workers import progress
@@ -78,6 +79,11 @@ def rescue_tick() -> int:
 @app.task(base=Tick, name="workers.learn", send_events=False)
 def learn_tick() -> int:
     return learning.run_once(current().context)
+
+
+@app.task(base=Tick, name="workers.sweep", send_events=False)
+def sweep_tick() -> int:
+    return sweeping.run_once(current().context)
 
 
 @app.task(base=Tick, name="workers.probe", send_events=False)

@@ -14,7 +14,7 @@ from orchestrator.spec.entries import Draft
 from orchestrator.spec.files import Source, require_text
 from orchestrator.spec.own import is_own, known_columns
 from orchestrator.spec.sources import STANDARD_INPUT, Reading, ending, received
-from orchestrator.spec.templates import Template, TemplateError, parse_template
+from orchestrator.spec.templates import Template, TemplateError, folded, parse_template
 from orchestrator.spec.yaml_head import YamlHead
 from orchestrator.spec.yaml_tree import Node, Scalar
 
@@ -115,15 +115,17 @@ class _Fitting:
         self._header = header
         self._columns = {name: at for at, name in enumerate(header.names, start=1) if name}
         self._problems = list(header.problems)
+        self._meant = set[str]()
+        """Columns that something which is wrong was about: of them nothing more is said."""
 
     def table(self) -> Table:
         templates = self._templates()
         used = {name for template in templates.values() for name in template.names}
         self._refuse_templates_in_defaults()
         fields = self._fields(used)
-        self._refuse_unused(used | fields)
+        self._refuse_unused(used | fields | self._meant)
         self._refuse_missing_prompt(fields)
-        self._refuse_equal_ids(fields)
+        self._refuse_equal_ids(fields, templates)
         own = tuple(
             column
             for column, name in zip(self._header.columns, self._header.names, strict=True)
@@ -152,6 +154,7 @@ class _Fitting:
             except TemplateError as error:
                 self._report(node, name, node.text, error.message, error.mend)
                 template = Template(((node.text, None),))
+                self._meant |= {name for name in self._columns if name in folded(node.text)}
             for placeholder in template.names:
                 if placeholder not in self._columns and not (
                     name == "id" and placeholder in beside
@@ -162,6 +165,7 @@ class _Fitting:
 
     def _unknown(self, node: Scalar, name: str, placeholder: str) -> None:
         meant = suggestion(placeholder, self._columns)
+        self._meant |= {meant} if meant else set()
         mend = (
             f"Did you mean {{{meant}}}?"
             if meant
@@ -193,6 +197,7 @@ class _Fitting:
             elif name not in used:
                 mend = f"Leave one of the two out, or use the column as {{{name}}}."
                 self._column(name, "is given twice: by this column and in the spec", mend)
+                self._meant.add(name)
         return fields
 
     def _refuse_unused(self, used: set[str]) -> None:
@@ -217,8 +222,16 @@ class _Fitting:
         assert rows is not None  # noqa: S101 narrows for the type checker
         self._report(rows, "rows", rows.text, "makes no prompts", mend)
 
-    def _refuse_equal_ids(self, fields: set[str]) -> None:
+    def _refuse_equal_ids(self, fields: set[str], templates: Mapping[str, Template]) -> None:
         many = [axis.name for axis in self._head.axes if len(axis.nodes) > 1]
+        node = self._head.row_id
+        if node is not None and not self._head.exclude:
+            text = node.text
+            left = [name for name in many if name not in templates[text].names]
+            if left:
+                wanted = "-".join([text, *(f"{{{name}}}" for name in left)])
+                message = "would be the id of several rows, as lists multiply them"
+                self._report(node, "id", text, message, f'Write id: "{wanted}".')
         if "id" in fields and many:
             wanted = "-".join(["{id}", *(f"{{{name}}}" for name in many)])
             mend = f'Write id: "{wanted}" in the spec.'

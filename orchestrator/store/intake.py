@@ -92,6 +92,27 @@ def unlock(tx: Tx, batch_id: int, token: str) -> None:
     )
 
 
+def abandoned(tx: Tx, *, since: int) -> list[int]:
+    """Batches with a reading that nobody has been at since."""
+    b, r = t.batches.c, t.revisions.c
+    query = select(r.batch_id).distinct().join(t.batches, b.id == r.batch_id)
+    quiet = or_(b.intake_until.is_(None), b.intake_until < since)
+    return list(tx.conn.execute(query.where(r.state == STAGING, quiet)).scalars())
+
+
+def sweep_some(tx: Tx, batch_id: int, most: int) -> int:
+    """Drop up to so many rows of readings that never got published; how many there were."""
+    stale = select(t.revisions.c.id).where(
+        t.revisions.c.batch_id == batch_id, t.revisions.c.state == STAGING
+    )
+    query = select(t.items.c.id).where(t.items.c.revision_id.in_(stale)).limit(most)
+    ids = list(tx.conn.execute(query).scalars())
+    if ids:
+        reuse.forget(tx, select(t.items.c.id).where(t.items.c.id.in_(ids)))
+        tx.conn.execute(delete(t.items).where(t.items.c.id.in_(ids)))
+    return len(ids)
+
+
 def sweep(tx: Tx, batch_id: int) -> None:
     """Drop the rows of readings that never got published.
 

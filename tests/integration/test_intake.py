@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from orchestrator.domain.states import State
 from orchestrator.errors import OrchestratorError
-from orchestrator.services import intake, planning
+from orchestrator.services import intake, planning, sweeping
 from orchestrator.services.intake import Declined, Proposal, Taken
+from orchestrator.store import batches, views
 from orchestrator.store import intake as store_intake
 from orchestrator.store import tables as t
-from orchestrator.store import views
+from orchestrator.store.intake import Staged
 from tests.support.shop import Shop, accept
 
 
@@ -88,6 +89,45 @@ def test_a_submit_that_was_overtaken_leaves_the_other_in_peace(shop: Shop) -> No
         submit(shop, "a,one", "b,two", confirm=overtaken)
     with shop.store.write() as tx:
         assert store_intake.holds(tx, first.batch.id, "other", begun[0])
+
+
+def killed(shop: Shop, name: str, rows: int) -> int:
+    """A submit that staged so many rows and died; the batch's id."""
+    with shop.store.write() as tx:
+        batch = batches.find(tx, name, "b") or batches.create(
+            tx, name=name, label="b", namespace="", key_version=1, provider="p", budget_nanos=None
+        )
+        assert batch is not None
+        assert store_intake.lock(tx, batch.id, "dead")
+        revision = store_intake.begin(tx, batch.id, source="big.csv", actor="dead")
+        staged = [Staged(f"r{n}", f"digest {n}", "m", "c", "{}", "{}") for n in range(rows)]
+        store_intake.stage(tx, batch.id, revision, staged, after_position=9, compare=True)
+        return batch.id
+
+
+def staged_rows(shop: Shop) -> int:
+    with shop.store.read() as tx:
+        query = select(func.count()).select_from(t.items).where(t.items.c.row_key.like("r%"))
+        return int(tx.conn.execute(query).scalar_one())
+
+
+def test_what_killed_submits_left_is_dropped_a_day_later(shop: Shop) -> None:
+    taken = submit(shop, "a,one")
+    killed(shop, "a", sweeping.GROUP + 500)
+    never = killed(shop, "never", 3)
+    assert sweeping.run_once(shop.context) == 0
+    with shop.store.write() as tx:
+        assert store_intake.lock(tx, never, "dead"), "so long its rows wait for their submit"
+        day_ago = tx.now - sweeping.PATIENCE_MS - 1
+        tx.conn.execute(update(t.batches).values(intake_until=day_ago))
+    assert staged_rows(shop) == sweeping.GROUP + 503
+    assert sweeping.run_once(shop.context) == sweeping.GROUP + 503
+    assert staged_rows(shop) == 0
+    with shop.store.read() as tx:
+        assert batches.find(tx, "never", "b") is None
+    assert prompts(shop, submit(shop, "a,one", "b,two")) == [("one", "pending"), ("two", "pending")]
+    assert prompts(shop, taken)
+    assert sweeping.run_once(shop.context) == 0
 
 
 def planned(shop: Shop, *rows: str) -> tuple[planning.Plan, Proposal]:

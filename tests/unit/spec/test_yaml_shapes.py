@@ -217,6 +217,32 @@ def test_tables_that_do_not_fit(
     assert not found.rows
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "prompt: '{style} {product} {sku'",
+        "prompt: '{sytle} {product} {sku}'",
+        "prompt: '{style} {product} {sku} {}'",
+        "prompt: '{style} {product} {sku}'\nid: '{sku}'\ndurations: [5, 10]",
+    ],
+)
+def test_what_is_wrong_with_a_template_is_said_once(
+    read: Reader, tmp_path: Path, spec: str
+) -> None:
+    _table(tmp_path, PRODUCTS)
+    assert len(read(f"rows: products.csv\n{spec}\n", NAME).problems) == 1
+
+
+@pytest.mark.parametrize(
+    "ids", ["id: '{sku}-{duration}'\ndurations: [5, 10]", "id: '{sku}'\ndurations: [5]"]
+)
+def test_ids_that_lists_do_not_multiply(read: Reader, tmp_path: Path, ids: str) -> None:
+    _table(tmp_path, PRODUCTS)
+    found = read(f"rows: products.csv\nprompt: '{{style}} {{product}} {{sku}}'\n{ids}\n", NAME)
+    assert not found.problems
+    assert found.rows
+
+
 def test_a_bad_row_of_a_table_is_named_where_it_stands(read: Reader, tmp_path: Path) -> None:
     _table(tmp_path, "what,duration\ncat,5\ndog,7\n")
     found = read("rows: products.csv\nprompt: '{what}'\nmodes: [std, best]\n", NAME)
