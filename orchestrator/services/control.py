@@ -144,7 +144,10 @@ def plan_retry(
     rows: Sequence[str],
     max_generations: int,
 ) -> RetryPlan:
-    """What would be bought anew, and for how much. Raises UsageError for a cancelled batch."""
+    """What would be bought anew, and for how much.
+
+    Raises UsageError for a cancelled batch, and for `rows` that it does not have.
+    """
     if batch.wanted is Wanted.CANCELLED:
         raise UsageError(
             f"{batch.title} is cancelled",
@@ -152,6 +155,12 @@ def plan_retry(
             code="cancelled",
         )
     with context.store.read() as tx:
+        if missing := steering.missing_rows(tx, batch.id, rows):
+            raise UsageError(
+                f"{batch.title} has no row {', '.join(map(repr, missing))}",
+                mend=f"`orchestrator results {batch.title}` lists its rows.",
+                code="no_row",
+            )
         classes, spent = steering.retryable(
             tx, batch.id, codes=codes, rows=rows, max_generations=max_generations
         )

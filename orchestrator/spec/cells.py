@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from orchestrator.domain.identity import MAX_DIGITS, Json
-from orchestrator.domain.models import InputField, Kind
+from orchestrator.domain.models import InputField, Kind, shown
 
 _TIME = re.compile(r"(\d{1,2}):(\d{1,2})(?::00)?")
 _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d+)?[eE][+-]?\d+")
@@ -138,7 +138,9 @@ def _no_constant(text: str) -> Json:
 
 
 def _unique(pairs: list[tuple[str, Json]]) -> Json:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise CellError("has a key twice", "Leave one of the two out.")
+    found: dict[str, Json] = {}
+    for name, value in pairs:
+        if name in found:
+            raise CellError(f"has the key {shown(name)} twice", "Leave one of the two out.")
+        found[name] = value
     return found

@@ -106,6 +106,14 @@ def revive_withdrawn(tx: Tx, batch_id: int, *, actor: str) -> int:
     return revived
 
 
+def missing_rows(tx: Tx, batch_id: int, rows: Sequence[str]) -> list[str]:
+    """Those of these row keys that the batch does not have."""
+    c = t.items.c
+    query = select(c.row_key).where(c.batch_id == batch_id, c.row_key.in_(rows))
+    known = set(tx.conn.execute(query).scalars()) if rows else set()
+    return [row for row in rows if row not in known]
+
+
 def retryable(
     tx: Tx, batch_id: int, *, codes: Sequence[str], rows: Sequence[str], max_generations: int
 ) -> tuple[dict[str, list[int]], int]:

@@ -196,6 +196,8 @@ def test_what_cannot_be_steered_is_refused_with_the_mend(alone: Installation) ->
     assert alone.call("pause", "two@a").returncode == 0
     assert alone.call("pause", "two@c").returncode == 2
     assert alone.call("retry", "two@a", "--where", "color=red").returncode == 2
+    unknown = alone.call("retry", "two@a", "--row", "nope")
+    assert (unknown.returncode, "has no row 'nope'" in unknown.stderr) == (2, True)
     assert alone.call("run", spec, "--label", "b").returncode == 0
     every = alone.call("watch", "--all", "--exit-status")
     assert every.returncode == 5, "two@a is paused"

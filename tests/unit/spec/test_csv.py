@@ -177,7 +177,7 @@ def test_decimal_commas_where_commas_do_not_separate(read: Reader, delimiter: st
         ("cfg_scale", "1E400", "has a number with more than 40 digits"),
         ("seed", "2.1E+09", SCIENTIFIC),
         ("seed", "9" * 5000, "must be a whole number"),
-        ("camera_control", '"{""a"":1,""a"":2}"', "has a key twice"),
+        ("camera_control", '"{""a"":1,""a"":2}"', "has the key a twice"),
         ("camera_control", '"{""a"":NaN}"', "has the number NaN, which JSON does not know"),
         ("camera_control", '"{""a"":1e999999999999999999999}"', "has a number out of range"),
         ("camera_control", "[" * 100_000, "nests too deep"),

@@ -136,7 +136,7 @@ def test_json_lines_are_the_rows_of_the_same_table(read: Reader) -> None:
     [
         ("{", "is not valid JSON"),
         ("[1]", "is not a JSON object"),
-        ('{"prompt": "a", "prompt": "b"}', "has a key twice"),
+        ('{"prompt": "a", "prompt": "b"}', "has the key prompt twice"),
         ('{"prompt": "a", "Prompt": "b"}', "is there twice"),
         ('{"promt": "a"}', "is not a known field"),
         ('{"prompt": 5}', "must be text"),
