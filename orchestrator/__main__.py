@@ -14,8 +14,6 @@ def main() -> None:
     # Imports make objects that stay: looking through them again and again, and once more at the
     # end, is a third of a short command's time.
     gc.set_threshold(100_000)
-    # Pydantic would look for plugins of its own in the metadata of every package installed.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     imports.spare()
     from orchestrator.cli.app import invoke
 
