@@ -14,6 +14,7 @@ from sqlalchemy import (
     false,
     func,
     insert,
+    literal_column,
     or_,
     select,
     text,
@@ -123,7 +124,13 @@ def sweep(tx: Tx, batch_id: int) -> None:
     stale = select(r.id).where(unpublished)
     reuse.forget(tx, select(t.items.c.id).where(t.items.c.revision_id.in_(stale)))
     tx.conn.execute(delete(t.items).where(t.items.c.revision_id.in_(stale)))
+    tx.conn.execute(update(t.items).where(*_edited(batch_id)).values(seen_source=None))
     tx.conn.execute(update(t.revisions).where(unpublished).values(state=ABANDONED))
+
+
+def _edited(batch_id: int) -> tuple[ColumnElement[bool], ...]:
+    """Rows of which a reading says something else than what is kept of their own columns."""
+    return t.items.c.batch_id == batch_id, literal_column(f"items.{t.EDITED}")
 
 
 def forget_unpublished(tx: Tx, batch_id: int) -> None:
@@ -194,7 +201,9 @@ def stage(
     if seen:
         tx.conn.execute(
             text(
-                "UPDATE items SET seen_revision_id = :revision "
+                "UPDATE items SET seen_revision_id = :revision, seen_source = "
+                # An archive has let go of what is not there.
+                "CASE WHEN source IN (:source, '{}') THEN NULL ELSE :source END "
                 "WHERE batch_id = :batch AND row_key = :row_key AND digest = :digest"
             ),
             [
@@ -203,6 +212,7 @@ def stage(
                     "batch": batch_id,
                     "row_key": row.row_key,
                     "digest": row.digest,
+                    "source": row.source,
                 }
                 for row in seen
             ],
@@ -409,6 +419,11 @@ def _replace(
             c.seen_revision_id != revision_id,
             c.state == State.INVALID,
         )
+    )
+    tx.conn.execute(
+        update(t.items)
+        .where(*_edited(batch_id), c.seen_revision_id == revision_id)
+        .values(source=c.seen_source, seen_source=None)
     )
     withdrawn = _withdraw_replaced(tx, batch_id, revision_id, actor)
     if not resend_changed:

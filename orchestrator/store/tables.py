@@ -25,7 +25,7 @@ from sqlmodel import Field, SQLModel
 
 from orchestrator.domain.account import DEFAULT
 
-SCHEMA = "0020"
+SCHEMA = "0021"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.
@@ -39,6 +39,7 @@ POLLED = "state IN ('queued', 'processing')"
 LEASED = "state = 'submitting'"
 SUCCEEDED = "state = 'succeeded'"
 REUSED = "reused_from IS NOT NULL"
+EDITED = "seen_source IS NOT NULL"
 OPEN_RUN = "state IN ('waiting', 'made')"
 
 
@@ -192,6 +193,7 @@ class Item(_Row, table=True):
         _partial("items_unknown", UNKNOWN, "batch_id", "position"),
         _partial("items_open", OPEN_ITEM, "batch_id"),
         _partial("items_succeeded", SUCCEEDED, "digest"),
+        _partial("items_edited", EDITED, "batch_id"),
     )
 
     id: int | None = _id()
@@ -205,6 +207,8 @@ class Item(_Row, table=True):
     price_class: str = _text()
     source: str = _text()
     state: str = _text()
+    # What the reading under way says in place of `source`.
+    seen_source: str | None = _text(null=True)
     generation: int = Field(default=0, sa_column_kwargs={"server_default": sql("0")})
     submission_id: int | None = _big(null=True)
     due_at: int = _big(default=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,9 +14,20 @@ from orchestrator.domain.outcome import GateReason, TaskStatus
 from orchestrator.domain.states import TERMINAL, State
 from orchestrator.domain.submission import lapse_poll
 from orchestrator.domain.verdict import accept_double_charge
-from orchestrator.store import batches, claims, gates, intake, lives, prices, steering, workers
+from orchestrator.store import (
+    batches,
+    claims,
+    gates,
+    intake,
+    lives,
+    prices,
+    steering,
+    views,
+    workers,
+)
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Tx
+from orchestrator.store.intake import Staged
 from orchestrator.store.lives import Lease
 from tests.support.stores import (
     LOST,
@@ -61,6 +73,49 @@ def publish(shelf: Shelf, tx: Tx, revision: int, *, prune: bool = False) -> int:
         resend_changed=False,
         actor="me",
     )
+
+
+def own_columns(shelf: Shelf, owner: str) -> list[Staged]:
+    """Two rows that are known, of which the first one's own columns were edited."""
+    return [replace(row("a"), source=json.dumps({"x_owner": owner})), row("b")]
+
+
+def restaged(shelf: Shelf, tx: Tx, rows: Sequence[Staged]) -> int:
+    revision = intake.begin(tx, shelf.batch_id, source="a.csv", actor="me")
+    last = intake.last_position(tx, shelf.batch_id)
+    intake.stage(tx, shelf.batch_id, revision, rows, after_position=last, compare=True)
+    return revision
+
+
+def sources(shelf: Shelf) -> list[dict[str, str]]:
+    with shelf.store.read() as tx:
+        return [result.source for result in views.results(tx, shelf.batch_id)]
+
+
+def test_own_columns_follow_the_file_once_it_is_published(shelf: Shelf) -> None:
+    shelf.publish("a", "b")
+    before = sources(shelf)
+    with shelf.store.write() as tx:
+        revision = restaged(shelf, tx, own_columns(shelf, "Ann"))
+    assert sources(shelf) == before
+    with shelf.store.write() as tx:
+        found = intake.difference(tx, shelf.batch_id, revision)
+        assert (found.known, found.changed, found.added) == (2, 0, 0)
+        publish(shelf, tx, revision)
+    assert sources(shelf) == [{"x_owner": "Ann"}, before[1]]
+
+
+def test_own_columns_of_a_reading_that_is_given_up_are_forgotten(shelf: Shelf) -> None:
+    shelf.publish("a", "b")
+    before = sources(shelf)
+    with shelf.store.write() as tx:
+        restaged(shelf, tx, own_columns(shelf, "Ann"))
+        intake.sweep(tx, shelf.batch_id)
+        publish(shelf, tx, restaged(shelf, tx, [row("b")]))
+    assert sources(shelf) == before
+    with shelf.store.write() as tx:
+        publish(shelf, tx, restaged(shelf, tx, [row("a"), row("b")]))
+    assert sources(shelf) == before
 
 
 def claim(shelf: Shelf, *item_ids: int, room: int | None = None) -> list[str]:

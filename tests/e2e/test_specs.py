@@ -156,6 +156,16 @@ def test_what_is_written_follows_links_and_leaves_pipes_pipes(typed: Typed) -> N
     assert Path("pipe").is_fifo()
 
 
+def test_edited_own_columns_come_back_and_buy_nothing(typed: Typed) -> None:
+    Path("my.csv").write_text("id,prompt,x_owner\na,A,Ann\nb,B,Bob\n")
+    assert typed("submit", "my.csv")[0] == 0
+    Path("my.csv").write_text("id,prompt,x_owner,x_due\na,A,Eve,May\nb,B,Bob,\n")
+    told = json.loads(typed("submit", "my.csv", "--json")[1])
+    assert (told["added"], told["known"], told["changed"], told["total"]) == (0, 2, 0, 2)
+    rows = json.loads(typed("results", "my", "--json")[1])
+    assert [(row["x_owner"], row["x_due"]) for row in rows] == [("Eve", "May"), ("Bob", "")]
+
+
 def test_bad_rows_are_carried_along(typed: Typed) -> None:
     Path("my.csv").write_text(
         "id,prompt,duration,x_owner\na,A,5,Ann\nb,B,7,Bob\n,,5,Cid\n,,5,Cid\n"
