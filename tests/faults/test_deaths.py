@@ -92,7 +92,7 @@ def test_a_death_that_nobody_owns_is_mended_by_time(
     orders.give(points[0])
     run = here.start("run", here.prompts("unowned.csv", ROWS))
     for point, following in itertools.zip_longest(points, points[1:]):
-        until(lambda point=point: point not in orders.open)
+        until(lambda point=point: point not in orders.open, seconds=100)
         if following:
             orders.give(following)
         end_reservations(database_of(here))
