@@ -11,8 +11,8 @@ from typing import IO
 from orchestrator.errors import UsageError
 
 
-def check(target: Path, option: str) -> None:
-    """See whether a file can be written, before anything is done. Raises UsageError."""
+def check(target: Path, option: str) -> Path:
+    """Where a file would be written, links followed. Raises UsageError where it cannot be."""
     place = _behind_links(target, option)
     reason = None
     if place.is_dir():
@@ -23,6 +23,7 @@ def check(target: Path, option: str) -> None:
         reason = "you have no right to"
     if reason is not None:
         raise _unwritable(target, option, reason)
+    return place
 
 
 @contextmanager
@@ -31,8 +32,7 @@ def written(target: Path, option: str, *, errors: str = "strict") -> Iterator[IO
 
     What is no ordinary file, such as a pipe, is written to as it comes. Raises UsageError.
     """
-    check(target, option)
-    place = _behind_links(target, option)
+    place = check(target, option)
     special = _is_special(place)
     draft = place if special else place.with_name(f".{place.name}.{os.getpid()}")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
@@ -131,18 +131,13 @@ def _write_page(runtime: Runtime, batch: Batch, choice: Choice, folder: Path) ->
     say(f"wrote {file}")
 
 
-@contextmanager
-def _target(output: Path | None) -> Iterator[IO[str]]:
+def _target(output: Path | None) -> AbstractContextManager[IO[str]]:
     """Standard output, or a file. Raises UsageError."""
     import sys
 
     from orchestrator.cli import files_out
 
-    if output is None:
-        yield sys.stdout
-        return
-    with files_out.written(output, "-o") as target:
-        yield target
+    return nullcontext(sys.stdout) if output is None else files_out.written(output, "-o")
 
 
 def _write(

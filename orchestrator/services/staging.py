@@ -16,8 +16,6 @@ from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Tx, uninterrupted
 from orchestrator.store.intake import Staged
 
-GROUP = 2000
-"""Rows per staging transaction: short enough that a running batch beside it keeps recording."""
 GROUP_CHARS = 16_000_000
 BUSY = "busy"
 _Entry: TypeAlias = SpecRow | BadRow | Problem | Note
@@ -90,13 +88,13 @@ def keep_lock(tx: Tx, batch: Batch, token: str, revision_id: int) -> None:
 
 
 def grouped(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
-    """Groups of at most GROUP entries and about GROUP_CHARS of input: images are large."""
+    """Groups of at most intake.GROUP entries and about GROUP_CHARS of input: images are large."""
     group: list[_Entry] = []
     chars = 0
     for entry in entries:
         group.append(entry)
         chars += len(entry.input_json) if isinstance(entry, SpecRow) else 0
-        if len(group) == GROUP or chars > GROUP_CHARS:
+        if len(group) == intake.GROUP or chars > GROUP_CHARS:
             yield group
             group, chars = [], 0
     if group:

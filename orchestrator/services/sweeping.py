@@ -7,8 +7,6 @@ import uuid
 from orchestrator.services.context import Context
 from orchestrator.store import intake
 
-GROUP = 2000
-"""Rows per transaction, so that running batches keep recording beside it."""
 PATIENCE_MS = 24 * 3_600_000
 """A person may think about the question that a submit asks; its rows wait for the answer."""
 
@@ -30,9 +28,9 @@ def _sweep(context: Context, batch_id: int) -> int:
         with context.store.write() as tx:
             if not intake.lock(tx, batch_id, token):
                 return dropped
-            number = intake.sweep_some(tx, batch_id, GROUP)
+            number = intake.sweep_some(tx, batch_id, intake.GROUP)
             dropped += number
-            if number < GROUP:
+            if number < intake.GROUP:
                 intake.sweep(tx, batch_id)
                 intake.unlock(tx, batch_id, token)
                 intake.forget_unpublished(tx, batch_id)

@@ -224,18 +224,22 @@ class _Fitting:
 
     def _refuse_equal_ids(self, fields: set[str], templates: Mapping[str, Template]) -> None:
         many = [axis.name for axis in self._head.axes if len(axis.nodes) > 1]
-        node = self._head.row_id
-        if node is not None and not self._head.exclude:
+        node, text = self._head.row_id, "{id}"
+        if node is not None:
             text = node.text
-            left = [name for name in many if name not in templates[text].names]
-            if left:
-                wanted = "-".join([text, *(f"{{{name}}}" for name in left)])
-                message = "would be the id of several rows, as lists multiply them"
-                self._report(node, "id", text, message, f'Write id: "{wanted}".')
-        if "id" in fields and many:
-            wanted = "-".join(["{id}", *(f"{{{name}}}" for name in many)])
-            mend = f'Write id: "{wanted}" in the spec.'
-            self._column("id", "would be the id of several rows, as lists multiply them", mend)
+            many = [] if self._head.exclude else many
+            many = [name for name in many if name not in templates[text].names]
+        elif "id" not in fields:
+            return
+        if not many:
+            return
+        wanted = "-".join([text, *(f"{{{name}}}" for name in many)])
+        message = "would be the id of several rows, as lists multiply them"
+        mend = f'Write id: "{wanted}" in the spec.'
+        if node is not None:
+            self._report(node, "id", text, message, mend)
+        else:
+            self._column("id", message, mend)
 
     def _column(self, name: str, message: str, mend: str) -> None:
         at = self._columns[name]

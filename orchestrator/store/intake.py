@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
+    Select,
     and_,
     delete,
     exists,
@@ -26,6 +27,7 @@ from sqlalchemy.sql import ColumnElement
 from orchestrator.domain.states import Event, State
 from orchestrator.store import counting, history, inputs, reuse, sqlite
 from orchestrator.store import tables as t
+from orchestrator.store.archive import NOTHING
 from orchestrator.store.engine import Tx, insert_many
 from orchestrator.store.history import Entry
 from orchestrator.store.inputs import NewInput
@@ -33,6 +35,8 @@ from orchestrator.store.inputs import NewInput
 STAGING, PUBLISHED, ABANDONED = "staging", "published", "abandoned"
 INVALID_CODE = "invalid_row"
 LOCK_MS = 30_000
+GROUP = 2000
+"""Rows to a transaction that adds or drops: running batches keep recording beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +107,9 @@ def abandoned(tx: Tx, *, since: int) -> list[int]:
 
 def sweep_some(tx: Tx, batch_id: int, most: int) -> int:
     """Drop up to so many rows of readings that never got published; how many there were."""
-    stale = select(t.revisions.c.id).where(
-        t.revisions.c.batch_id == batch_id, t.revisions.c.state == STAGING
-    )
-    query = select(t.items.c.id).where(t.items.c.revision_id.in_(stale)).limit(most)
-    ids = list(tx.conn.execute(query).scalars())
+    ids = list(tx.conn.execute(_staged(batch_id).limit(most)).scalars())
     if ids:
-        reuse.forget(tx, select(t.items.c.id).where(t.items.c.id.in_(ids)))
-        tx.conn.execute(delete(t.items).where(t.items.c.id.in_(ids)))
+        _drop(tx, select(t.items.c.id).where(t.items.c.id.in_(ids)))
     return len(ids)
 
 
@@ -119,13 +118,24 @@ def sweep(tx: Tx, batch_id: int) -> None:
 
     The readings themselves stay: rows that they saw keep their ids, so no other may get these.
     """
-    r = t.revisions.c
-    unpublished = and_(r.batch_id == batch_id, r.state == STAGING)
-    stale = select(r.id).where(unpublished)
-    reuse.forget(tx, select(t.items.c.id).where(t.items.c.revision_id.in_(stale)))
-    tx.conn.execute(delete(t.items).where(t.items.c.revision_id.in_(stale)))
+    _drop(tx, _staged(batch_id))
     tx.conn.execute(update(t.items).where(*_edited(batch_id)).values(seen_source=None))
-    tx.conn.execute(update(t.revisions).where(unpublished).values(state=ABANDONED))
+    tx.conn.execute(update(t.revisions).where(*_unpublished(batch_id)).values(state=ABANDONED))
+
+
+def _unpublished(batch_id: int) -> tuple[ColumnElement[bool], ...]:
+    return t.revisions.c.batch_id == batch_id, t.revisions.c.state == STAGING
+
+
+def _staged(batch_id: int) -> Select[tuple[int]]:
+    """The ids of rows of readings that are not published."""
+    readings = select(t.revisions.c.id).where(*_unpublished(batch_id))
+    return select(t.items.c.id).where(t.items.c.revision_id.in_(readings))
+
+
+def _drop(tx: Tx, ids: Select[tuple[int]]) -> None:
+    reuse.forget(tx, ids)
+    tx.conn.execute(delete(t.items).where(t.items.c.id.in_(ids)))
 
 
 def _edited(batch_id: int) -> tuple[ColumnElement[bool], ...]:
@@ -203,7 +213,7 @@ def stage(
             text(
                 "UPDATE items SET seen_revision_id = :revision, seen_source = "
                 # An archive has let go of what is not there.
-                "CASE WHEN source IN (:source, '{}') THEN NULL ELSE :source END "
+                "CASE WHEN source IN (:source, :nothing) THEN NULL ELSE :source END "
                 "WHERE batch_id = :batch AND row_key = :row_key AND digest = :digest"
             ),
             [
@@ -213,6 +223,7 @@ def stage(
                     "row_key": row.row_key,
                     "digest": row.digest,
                     "source": row.source,
+                    "nothing": NOTHING,
                 }
                 for row in seen
             ],

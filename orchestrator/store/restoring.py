@@ -12,6 +12,7 @@ from orchestrator.domain.states import State
 from orchestrator.domain.submission import Submission
 from orchestrator.store import batches, counting, history, inputs, lives
 from orchestrator.store import tables as t
+from orchestrator.store.archive import NOTHING
 from orchestrator.store.engine import Tx
 from orchestrator.store.history import Entry
 from orchestrator.store.lives import Stored
@@ -58,7 +59,7 @@ def _stand_in(tx: Tx, batch_id: int, told: Told) -> int:
         digest=told.digest,
         model=told.model,
         price_class=told.price_class,
-        source="{}",
+        source=NOTHING,
         state=State.SUBMITTING,
         updated_at=tx.now,
     )

@@ -50,15 +50,14 @@ def set_budget(shelf: Shelf, nanos: int) -> None:
 
 def reading(shelf: Shelf, tx: Tx, *row_keys: str, edited: Sequence[str] = ()) -> int:
     """A reading of the spec that was staged and not published; returns its revision."""
+    rows = [row(key) for key in row_keys]
+    return staged(shelf, tx, [*rows, *(row(key, text="edited") for key in edited)])
+
+
+def staged(shelf: Shelf, tx: Tx, rows: Sequence[Staged]) -> int:
     revision = intake.begin(tx, shelf.batch_id, source="a.csv", actor="me")
-    intake.stage(
-        tx,
-        shelf.batch_id,
-        revision,
-        [*(row(key) for key in row_keys), *(row(key, text="edited") for key in edited)],
-        after_position=intake.last_position(tx, shelf.batch_id),
-        compare=True,
-    )
+    last = intake.last_position(tx, shelf.batch_id)
+    intake.stage(tx, shelf.batch_id, revision, rows, after_position=last, compare=True)
     return revision
 
 
@@ -75,16 +74,9 @@ def publish(shelf: Shelf, tx: Tx, revision: int, *, prune: bool = False) -> int:
     )
 
 
-def own_columns(shelf: Shelf, owner: str) -> list[Staged]:
+def own_columns(owner: str) -> list[Staged]:
     """Two rows that are known, of which the first one's own columns were edited."""
     return [replace(row("a"), source=json.dumps({"x_owner": owner})), row("b")]
-
-
-def restaged(shelf: Shelf, tx: Tx, rows: Sequence[Staged]) -> int:
-    revision = intake.begin(tx, shelf.batch_id, source="a.csv", actor="me")
-    last = intake.last_position(tx, shelf.batch_id)
-    intake.stage(tx, shelf.batch_id, revision, rows, after_position=last, compare=True)
-    return revision
 
 
 def sources(shelf: Shelf) -> list[dict[str, str]]:
@@ -96,7 +88,7 @@ def test_own_columns_follow_the_file_once_it_is_published(shelf: Shelf) -> None:
     shelf.publish("a", "b")
     before = sources(shelf)
     with shelf.store.write() as tx:
-        revision = restaged(shelf, tx, own_columns(shelf, "Ann"))
+        revision = staged(shelf, tx, own_columns("Ann"))
     assert sources(shelf) == before
     with shelf.store.write() as tx:
         found = intake.difference(tx, shelf.batch_id, revision)
@@ -109,12 +101,12 @@ def test_own_columns_of_a_reading_that_is_given_up_are_forgotten(shelf: Shelf) -
     shelf.publish("a", "b")
     before = sources(shelf)
     with shelf.store.write() as tx:
-        restaged(shelf, tx, own_columns(shelf, "Ann"))
+        staged(shelf, tx, own_columns("Ann"))
         intake.sweep(tx, shelf.batch_id)
-        publish(shelf, tx, restaged(shelf, tx, [row("b")]))
+        publish(shelf, tx, reading(shelf, tx, "b"))
     assert sources(shelf) == before
     with shelf.store.write() as tx:
-        publish(shelf, tx, restaged(shelf, tx, [row("a"), row("b")]))
+        publish(shelf, tx, reading(shelf, tx, "a", "b"))
     assert sources(shelf) == before
 
 

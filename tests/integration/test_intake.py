@@ -113,15 +113,15 @@ def staged_rows(shop: Shop) -> int:
 
 def test_what_killed_submits_left_is_dropped_a_day_later(shop: Shop) -> None:
     taken = submit(shop, "a,one")
-    killed(shop, "a", sweeping.GROUP + 500)
+    killed(shop, "a", store_intake.GROUP + 500)
     never = killed(shop, "never", 3)
     assert sweeping.run_once(shop.context) == 0
     with shop.store.write() as tx:
         assert store_intake.lock(tx, never, "dead"), "so long its rows wait for their submit"
         day_ago = tx.now - sweeping.PATIENCE_MS - 1
         tx.conn.execute(update(t.batches).values(intake_until=day_ago))
-    assert staged_rows(shop) == sweeping.GROUP + 503
-    assert sweeping.run_once(shop.context) == sweeping.GROUP + 503
+    assert staged_rows(shop) == store_intake.GROUP + 503
+    assert sweeping.run_once(shop.context) == store_intake.GROUP + 503
     assert staged_rows(shop) == 0
     with shop.store.read() as tx:
         assert batches.find(tx, "never", "b") is None
