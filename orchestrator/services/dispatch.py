@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 
 from orchestrator.domain import budget, isolation
 from orchestrator.domain.account import Account
@@ -176,6 +177,9 @@ def _next_chunk(
     return chunk
 
 
+_lapses = attrgetter("lapses")
+
+
 def _reasks(tx: Tx, batch: Batch, ways: Mapping[str, _Way]) -> list[Next]:
     """What may have been charged, of one account: each is asked with the key it was sent with."""
     if not ways:
@@ -186,15 +190,7 @@ def _reasks(tx: Tx, batch: Batch, ways: Mapping[str, _Way]) -> list[Next]:
         return []
     way = ways[found[0].account or ""]
     same = [row for row in found if row.account == way.account.id]
-    return _alike(same[: way.size], way.size)
-
-
-def _alike(found: list[Next], size: int) -> list[Next]:
-    """Rows that have seen the same number of deaths, as many as may share a chunk."""
-    if not found:
-        return []
-    lapses = found[0].lapses
-    return [row for row in found if row.lapses == lapses][: isolation.chunk_limit(size, lapses)]
+    return isolation.sharing(same[: way.size], way.size, _lapses)
 
 
 def _first_sends(
@@ -234,7 +230,8 @@ def _first_sends(
             batches.stop(tx, batch.id, Stop.MAX_PRICE, message, actor=context.actor)
         return []
     fits = way.room.admits(model_of(row.price_class) for row in found)
-    found = _alike([row for row, fit in zip(found, fits, strict=True) if fit], size)
+    fitting = [row for row, fit in zip(found, fits, strict=True) if fit]
+    found = isolation.sharing(fitting, size, _lapses)
     moving = lives.moving_hold(tx, batch)
     granted = budget.holds(
         [book.get(row.price_class) for row in found],

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ColumnElement
 
-from orchestrator.domain import budget
+from orchestrator.domain import budget, isolation
 from orchestrator.domain.batch import Stop, Wanted
 from orchestrator.domain.canary import Phase
 from orchestrator.domain.deadline import passed
@@ -325,22 +325,13 @@ def claim_items(
     budget does not allow stays behind, and the batch is then marked as stopped by its budget once
     nothing else is held.
     """
-    lives_by_item = lives.of_items(tx, [item.item_id for item in wanted])
-    again: list[tuple[Candidate, Stored]] = []
-    fresh: list[tuple[Candidate, Stored | None]] = []
-    for item in wanted:
-        found = lives_by_item.get((item.item_id, item.generation))
-        if item.state is State.PENDING:
-            if found is None or (found.life.due_at <= tx.now and not found.life.needs_person):
-                fresh.append((item, found))
-        elif (
-            found is not None
-            and found.account == account
-            and found.life.due_at <= tx.now
-            and not found.life.needs_person
-            and key_trusted(found.life, now=tx.now, policy=policy)
-        ):
-            again.append((item, found))
+    found = lives.of_items(tx, [item.item_id for item in wanted])
+    pairs = [(item, found.get((item.item_id, item.generation))) for item in wanted]
+    ready = [pair for pair in pairs if _ready(*pair, account, policy, tx.now)]
+    # A dead worker's message may come again, with rows together that are to part.
+    ready = isolation.sharing(ready, len(ready), _lapses)
+    again = [(item, kept) for item, kept in ready if kept and item.state is not State.PENDING]
+    fresh = [pair for pair in ready if pair[0].state is State.PENDING]
     fresh = _within_limits(tx, batch, fresh)
     if passed(batch.deadline_at, tx.now):
         fresh = []
@@ -369,13 +360,29 @@ def claim_items(
     claimed = _lease_all(tx, chosen, keys, lease, account)
     taken = {one.item.item_id for one in claimed}
     lives.speak_for_items(tx, [one.stored for one in claimed])
-    release(tx, [item.item_id for item in wanted if item.item_id not in taken])
+    later = {item.item_id for item, kept in pairs if kept and kept.life.due_at > tx.now}
+    release(tx, [item.item_id for item in wanted if item.item_id not in taken | later])
     entries = [
         Entry(batch.id, "claim", one.item.item_id, one.stored.id, one.stored.life.state)
         for one in claimed
     ]
     history.append(tx, actor, entries)
     return claimed
+
+
+def _ready(item: Candidate, found: Stored | None, account: str, policy: Policy, now: int) -> bool:
+    """Whether a claimable item's submission, if it has one, may be sent now with this account."""
+    if found is None:
+        return item.state is State.PENDING
+    if found.life.due_at > now or found.life.needs_person:
+        return False
+    return item.state is State.PENDING or (
+        found.account == account and key_trusted(found.life, now=now, policy=policy)
+    )
+
+
+def _lapses(pair: tuple[Candidate, Stored | None]) -> int:
+    return pair[1].life.lapses if pair[1] else 0
 
 
 def _first(item: Candidate, found: Stored | None) -> bool:

@@ -70,6 +70,27 @@ def test_the_same_message_twice_buys_once(shop: Shop) -> None:
     assert len(shop.posts) == 4
 
 
+def test_a_message_that_comes_again_leaves_alone_what_is_to_be_asked_later(shop: Shop) -> None:
+    shop.answer = lose
+    batch = shop.submit(2)
+    items = shop.due(batch)
+    assert shop.buy(items) == 2
+    assert (shop.buy(items), shop.due(batch)) == (0, [])
+
+
+def test_a_message_that_comes_again_keeps_rows_apart_over_which_workers_died(shop: Shop) -> None:
+    shop.answer = lose
+    batch = shop.submit(3)
+    items = shop.due(batch)
+    shop.buy(items)
+    with shop.store.write() as tx:
+        tx.conn.execute(t.submissions.update().values(lapses=2, due_at=tx.now))
+        tx.conn.execute(t.items.update().values(due_at=tx.now))
+    shop.answer = accept
+    assert shop.buy(items) == 1
+    assert shop.due(batch) == items[1:]
+
+
 def test_a_worker_with_another_address_sends_nothing_that_belongs_elsewhere(shop: Shop) -> None:
     batch = shop.submit(2)
     ids = shop.due(batch)
