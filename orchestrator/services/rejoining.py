@@ -106,6 +106,10 @@ class Rejoiner:
     reports: list[str] = field(default_factory=list)
     """What was done, for the log."""
 
+    def __post_init__(self) -> None:
+        # Not only at the next look: others may not see any more what this process sees.
+        self.context.store.alarm = lambda tx: self._judge(tx, lineage.identity(tx))
+
     def run_once(self) -> bool:
         """Look, and do what is to be done; returns whether sending may go on."""
         now = self._look()
@@ -125,21 +129,29 @@ class Rejoiner:
         store = self.context.store
         with store.read() as tx:
             now, found = lineage.read(tx), lineage.identity(tx)
-        new = now is None or (now.timeline is None and found.timeline is not None)
-        doubt = store.went_back if self.joined is not None else None
-        if now is not None and not new and doubt is None and not replaced(now.identity, found):
+        known = now is not None and (now.timeline is not None or found.timeline is None)
+        if now and known and self._doubt is None and not replaced(now.identity, found):
             return now
         with store.write() as tx:
-            now = lineage.lock(tx, found)
-            moved = replaced(now.identity, found)
-            if new and moved is None:
-                lineage.note(tx, found)
-            if moved is not None or (doubt is not None and not self._is_told(now)):
-                self._close(tx, moved or doubt or "", found)
-            elif doubt is not None and now.closed_at is None:
-                # The others went on without this one, which they did not know of.
-                lineage.close(tx, doubt)
+            self._judge(tx, found)
             return lineage.lock(tx, found)
+
+    @property
+    def _doubt(self) -> str | None:
+        """Why what this process has committed may be lost, if it ever had it all in order."""
+        return self.context.store.went_back if self.joined is not None else None
+
+    def _judge(self, tx: Tx, found: Identity) -> None:
+        """Close the way if the server is not what it was."""
+        now, doubt = lineage.lock(tx, found), self._doubt
+        moved = replaced(now.identity, found)
+        if now.timeline is None and found.timeline is not None:
+            lineage.note(tx, found)
+        if moved is not None or (doubt is not None and not self._is_told(now)):
+            self._close(tx, moved or doubt or "", found)
+        elif doubt is not None and now.closed_at is None:
+            # The others went on without this one, which they did not know of.
+            lineage.close(tx, doubt)
 
     def _is_told(self, now: Lineage) -> bool:
         """Whether another noticed what this process sees: after it last saw all well."""

@@ -62,6 +62,9 @@ class Store:
         self._answered = time.monotonic()
         self.went_back: str | None = None
         """Why what this process committed may be lost; stays until it has been put right."""
+        self.alarm: Callable[[Tx], None] | None = None
+        """What is committed before anything else is written to a database that went back."""
+        self._alarmed = False
 
     @property
     def is_sqlite(self) -> bool:
@@ -76,6 +79,17 @@ class Store:
     @contextmanager
     def write(self, patience: Patience | None = None) -> Iterator[Tx]:
         """One transaction, committed at the end; on SQLite it is a writer from its first moment."""
+        while True:
+            with self._begin(patience) as tx:
+                if self.went_back is None or self.alarm is None or self._alarmed:
+                    yield tx
+                    return
+                # What is written moves the log's end on, by which the others see that it went back.
+                self.alarm(tx)
+            self._alarmed = True
+
+    @contextmanager
+    def _begin(self, patience: Patience | None) -> Iterator[Tx]:
         with mapped(), self.engine.connect().execution_options(writes=True) as conn, conn.begin():
             yield Tx(conn, self._now(conn, patience), writes=True)
 
@@ -108,6 +122,7 @@ class Store:
         """Go on from here: what may have been lost was put right, or nothing was remembered."""
         self._seen = sighting
         self.went_back = None
+        self._alarmed = False
 
     @property
     def silence(self) -> float:

@@ -20,6 +20,8 @@ from orchestrator.services.rejoining import Rejoiner
 from orchestrator.store import batches, lineage, workers
 from orchestrator.store.batches import Batch
 from orchestrator.store.claims import Chunk
+from orchestrator.store.engine import Store
+from tests.support.postgres import fresh_database, postgres_server
 from tests.support.shop import Shop, accept
 
 
@@ -28,6 +30,12 @@ def shop(tmp_path: Path, broker: str) -> Iterator[Shop]:
     made = Shop(tmp_path, broker, accept)
     yield made
     made.store.close()
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with postgres_server() as url:
+        yield fresh_database(url)
 
 
 class Kept:
@@ -172,3 +180,26 @@ def test_a_batch_that_only_a_journal_knows_is_made_by_nobody(shop: Shop) -> None
 def context_of_other(shop: Shop, journal_dir: Path) -> Context:
     """Another machine, whose journal knows nothing."""
     return replace(shop.context, journal_dir=journal_dir)
+
+
+def test_who_sees_it_first_stops_the_others_before_writing_anything(
+    tmp_path: Path, broker: str, postgres: str
+) -> None:
+    shop, other = Shop(tmp_path, broker, accept, url=postgres), Store(postgres)
+    look = rejoiner(shop)
+    assert look.run_once()
+    with shop.store.read():
+        seen = shop.store.last_sighting
+    assert seen is not None
+    shop.store.trust(replace(seen, position=seen.position + 1_000_000_000))
+    with shop.store.write(), other.read() as tx:
+        noticed = lineage.read(tx)
+    assert noticed is not None
+    assert noticed.reason == "the database's log ends earlier than it did"
+    assert look.run_once(), "its journals are in"
+    with other.read() as tx:
+        after = lineage.read(tx)
+    assert after is not None
+    assert (after.closed_at, after.epoch) == (None, noticed.epoch)
+    other.close()
+    shop.store.close()
