@@ -78,6 +78,10 @@ def die_with_parent() -> None:
 
 def _run(name: str, arguments: tuple[str, ...], folder: Path, log: Path) -> None:
     die_with_parent()
+    supervisor = multiprocessing.parent_process()
+    if supervisor is None or not supervisor.is_alive():
+        # It was gone before what forks could ask to end with it.
+        return
     _prctl(_PR_SET_NAME, name.encode())
     os.chdir(folder)
     with log.open("ab") as output:

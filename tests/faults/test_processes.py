@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,16 @@ import httpx
 import pytest
 
 from tests.support.installation import Installation, until
-from tests.support.processes import BUYER, broker_of, children_of, forker_of, main_process
+from tests.support.processes import (
+    BUYER,
+    CELERY,
+    broker_of,
+    children_of,
+    forker_of,
+    main_process,
+    processes_of,
+    supervisor_of,
+)
 from tests.support.sandbox import Sandbox, sandbox
 
 
@@ -56,6 +66,22 @@ def test_without_what_they_are_forks_of_all_begin_anew(
     assert running.returncode == 0, output
     assert provider.charges == before + 40
     assert provider.ledger()["charged_twice"] == 0
+
+
+def test_a_supervisor_that_dies_while_its_workers_begin_leaves_none_behind(
+    here: Installation,
+) -> None:
+    up = here.start("up", "--no-flower")
+    until(lambda: processes_of(here.folder, CELERY) != [])
+    # It is still importing: what it is asked to fork waits until it goes on.
+    forker = forker_of(here.folder)
+    os.kill(forker, signal.SIGSTOP)
+    time.sleep(4)
+    os.kill(supervisor_of(here.folder), signal.SIGKILL)
+    os.kill(forker, signal.SIGCONT)
+    up.communicate(timeout=60)
+    time.sleep(4)
+    until(lambda: processes_of(here.folder, CELERY) == [])
 
 
 def test_what_forks_never_opens_the_database(here: Installation, provider: Sandbox) -> None:
