@@ -289,7 +289,8 @@ def _set_pace(tx: Tx, context: Context, batch: Batch, proposal: Proposal, pace: 
         batches.set_limit(tx, batch.id, limit, actor=context.actor)
     if pace.weight is not None and pace.weight != batch.weight:
         batches.set_weight(tx, batch.id, pace.weight, actor=context.actor)
-    if pace.canary is not None and proposal.difference.to_send:
+    trying = batch.canary_phase is Phase.TRYING
+    if pace.canary is not None and (trying or proposal.difference.to_send):
         canaries.begin(tx, batch.id, pace.canary, actor=context.actor)
-    elif batch.canary is not None and batch.canary_phase is Phase.TRYING:
+    elif batch.canary is not None and trying:
         canaries.choose(tx, batch.id, batch.canary.rows)

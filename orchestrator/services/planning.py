@@ -10,6 +10,7 @@ from pathlib import Path
 from orchestrator.domain import forecast
 from orchestrator.domain.account import DEFAULT
 from orchestrator.domain.budget import Verdict, judge
+from orchestrator.domain.canary import Pace
 from orchestrator.domain.forecast import Expectation
 from orchestrator.domain.money import to_usd, to_usd_or_none
 from orchestrator.domain.states import State
@@ -202,13 +203,20 @@ def plan(
         states=dict(sorted(tally.states.items(), key=lambda pair: list(State).index(pair[0]))),
         verdict=judge(left, tally.classes + tally.waiting, amounts(book)),
         duration=None if context is None else _expect(context, batch, rows, sender),
-        remarks=tuple(_remarks(tally, book, gone)),
+        remarks=tuple(_remarks(tally, book, gone, _sendable(batch, spec.header.pace))),
         table=None if spec.header.table is None else path.parent / spec.header.table,
     )
 
 
-def _remarks(tally: _Tally, book: dict[str, Price], gone: _Gone) -> Iterator[str]:
-    """What a submit would ask or refuse, and what is odd about prices."""
+def _sendable(batch: Batch | None, pace: Pace) -> int | None:
+    """How many rows the limit still lets go; None without one."""
+    return (pace.limit or None) if batch is None else batch.rows_left
+
+
+def _remarks(
+    tally: _Tally, book: dict[str, Price], gone: _Gone, sendable: int | None
+) -> Iterator[str]:
+    """What a submit would ask or refuse, what would wait, and what is odd about prices."""
     if looks_foreign(tally.known, tally.changed, gone.removed):
         yield "no row is part of this batch; submit would ask for --append, or another --label"
     elif gone.pending:
@@ -223,6 +231,12 @@ def _remarks(tally: _Tally, book: dict[str, Price], gone: _Gone) -> Iterator[str
         yield (
             f"{rows:,} of the changed rows were sent before the change and are not bought again; "
             f"--resend-changed would, {price}"
+        )
+    waiting = (tally.classes + tally.waiting).total()
+    if sendable is not None and sendable < waiting:
+        yield (
+            f"the limit lets {sendable:,} of the {waiting:,} rows go; the others wait for a higher "
+            "--limit"
         )
     yield from disagreements(book, tally.classes)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
+from orchestrator.domain.canary import UNTOLD, Canary, Pace
 from orchestrator.domain.states import State
 from orchestrator.errors import OrchestratorError
 from orchestrator.services import intake, planning, sweeping
@@ -30,10 +31,12 @@ def yes(_proposal: Proposal) -> bool:
     return True
 
 
-def submit(shop: Shop, *rows: str, confirm: Callable[[Proposal], bool] = yes) -> Taken:
+def submit(
+    shop: Shop, *rows: str, confirm: Callable[[Proposal], bool] = yes, pace: Pace = UNTOLD
+) -> Taken:
     spec = shop.folder / "spec.csv"
     spec.write_text("\n".join(("id,prompt", *rows)))
-    options = intake.Options("a", "b", keep_removed=True)
+    options = intake.Options("a", "b", keep_removed=True, pace=pace)
     return intake.take_in(shop.context, spec, options=lambda _: options, confirm=confirm)
 
 
@@ -169,6 +172,33 @@ def test_a_plan_tells_what_it_takes_for_another_batch(shop: Shop) -> None:
     spec.write_text("id,prompt\nx,two\n")
     plan = planning.plan(shop.context, spec, name="a", label="b", budget_nanos=None)
     assert "--append" in plan.remarks[0]
+
+
+def test_a_plan_tells_what_the_limit_lets_go(shop: Shop) -> None:
+    spec = shop.folder / "spec.yaml"
+    spec.write_text("name: a\nlimit: 2\nprompts: [one, two, three]\n")
+    plan = planning.plan(shop.context, spec, name="a", label="b", budget_nanos=None)
+    assert plan.remarks == (
+        "the limit lets 2 of the 3 rows go; the others wait for a higher --limit",
+    )
+    taken = submit(shop, "a,one", pace=Pace(limit=1))
+    sell(shop, taken)
+    spec = shop.folder / "spec.csv"
+    spec.write_text("id,prompt\na,one\nb,two\n")
+    plan = planning.plan(shop.context, spec, name="a", label="b", budget_nanos=None)
+    assert plan.remarks == (
+        "the limit lets 0 of the 1 rows go; the others wait for a higher --limit",
+    )
+
+
+def test_a_canary_under_way_takes_other_bounds(shop: Shop) -> None:
+    rows = [f"r{n},take {n}" for n in range(4)]
+    submit(shop, *rows, pace=Pace(canary=Canary(2)))
+    taken = submit(shop, *rows, pace=Pace(canary=Canary(3, failures=0)))
+    assert taken.batch.canary == Canary(3, failures=0)
+    assert len(shop.due(taken.batch)) == 4
+    shop.buy(shop.due(taken.batch))
+    assert len(shop.posts) == 3
 
 
 def test_history_tells_of_every_version_of_a_row(shop: Shop) -> None:
