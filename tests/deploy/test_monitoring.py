@@ -14,11 +14,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from orchestrator.store import schema
 from orchestrator.store.engine import Store
 from orchestrator.telemetry.exposition import render
 from orchestrator.telemetry.queues import Waiting
 from tests.contract.test_measuring import measurer
+from tests.support.migrated import migrated
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "monitoring"
@@ -39,8 +39,7 @@ def dashboard() -> list[str]:
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[str]]]:
     """Metric -> name of each sample it may have, from a scrape of an empty database."""
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('figures') / 'store.db'}")
-    schema.upgrade(store)
+    store = Store(migrated(tmp_path_factory.mktemp("figures") / "store.db"))
     text = render(measurer(store, Waiting({}, 0, 0, 0)).families()).decode()
     endings = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",), "gauge": ("",)}
     yield {

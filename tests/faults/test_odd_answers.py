@@ -12,7 +12,7 @@ from orchestrator.sandbox.store import Store as SandboxState
 from tests.support.raw_server import Answer, http
 from tests.support.sandbox import KEY, Sandbox
 from tests.support.scripted import scripted
-from tests.support.served_shop import BUDGET, ServedShop, migrated_database
+from tests.support.served_shop import BUDGET, ServedShop
 from tests.support.valkey import short_directory, valkey_server
 from tests.support.watched import watched_sandbox
 
@@ -31,11 +31,6 @@ def broker() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return migrated_database(tmp_path_factory.mktemp("empty"))
-
-
-@pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """Its idempotency keys belong to the API key: another key buys the same thing again."""
     options = ("--queue", "0", "--median", "0.3", "--spread", "0", "--key-scope", "key")
@@ -44,9 +39,9 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, provider: Sandbox, broker: str, empty: Path) -> Iterator[ServedShop]:
+def shop(tmp_path: Path, provider: Sandbox, broker: str) -> Iterator[ServedShop]:
     provider.faults()
-    made = ServedShop(tmp_path, broker, provider.base_url, empty)
+    made = ServedShop(tmp_path, broker, provider.base_url)
     yield made
     made.close()
 
@@ -58,10 +53,10 @@ def second_key(provider: Sandbox) -> str:
 
 
 @contextmanager
-def told(folder: Path, broker: str, empty: Path, *answers: Answer) -> Iterator[ServedShop]:
+def told(folder: Path, broker: str, *answers: Answer) -> Iterator[ServedShop]:
     """One row whose POST and polls are answered so, in this order."""
     with scripted(*answers) as server:
-        made = ServedShop(folder, broker, server.base_url, empty)
+        made = ServedShop(folder, broker, server.base_url)
         made.submit()
         yield made
         made.close()
@@ -87,12 +82,12 @@ def follow(shop: ServedShop, number: int) -> list[tuple[str, str, int]]:
 
 
 def test_words_that_nobody_knows_and_words_that_go_back_keep_it_running(
-    tmp_path: Path, broker: str, empty: Path
+    tmp_path: Path, broker: str
 ) -> None:
     words = ["rendering", "queued", "processing", "QUEUED", "queued", "processing", "queued"]
     nothing = {"cost_actual": None, "output": None}
     answers = [task(word, **nothing) for word in words]
-    with told(tmp_path, broker, empty, *answers, task("succeeded", **DONE)) as shop:
+    with told(tmp_path, broker, *answers, task("succeeded", **DONE)) as shop:
         states = ["processing", "queued", "processing", "processing", "queued", "processing"]
         expected = [*states, "queued"]
         seen = follow(shop, len(words))
@@ -100,9 +95,9 @@ def test_words_that_nobody_knows_and_words_that_go_back_keep_it_running(
         assert follow(shop, 1) == [("succeeded", "succeeded", 0)]
 
 
-def test_an_end_is_final(tmp_path: Path, broker: str, empty: Path) -> None:
+def test_an_end_is_final(tmp_path: Path, broker: str) -> None:
     answers = (task("processing"), task("succeeded", **DONE), task("queued"))
-    with told(tmp_path, broker, empty, *answers) as shop:
+    with told(tmp_path, broker, *answers) as shop:
         follow(shop, 2)
         done = shop.row()
         shop.later(3600)
@@ -113,12 +108,10 @@ def test_an_end_is_final(tmp_path: Path, broker: str, empty: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
-def test_a_bad_end_without_a_cost_is_assumed_free(
-    tmp_path: Path, broker: str, empty: Path, end: str
-) -> None:
+def test_a_bad_end_without_a_cost_is_assumed_free(tmp_path: Path, broker: str, end: str) -> None:
     events = http(200, {"events": [{"why": "moderation"}]})
     answers = (task("processing"), task(end, cost_actual=None), events)
-    with told(tmp_path, broker, empty, *answers) as shop:
+    with told(tmp_path, broker, *answers) as shop:
         assert follow(shop, 1) == [("processing", "processing", PRICE)]
         shop.until_due()
         assert shop.ask() == 2, "the task and, once, its events"
@@ -128,9 +121,9 @@ def test_a_bad_end_without_a_cost_is_assumed_free(
         assert "moderation" in row.events_json
 
 
-def test_a_failure_costs_what_the_provider_says(tmp_path: Path, broker: str, empty: Path) -> None:
+def test_a_failure_costs_what_the_provider_says(tmp_path: Path, broker: str) -> None:
     answers = (http(500), task("failed", cost_actual="0.0207"), http(404))
-    with told(tmp_path, broker, empty, *answers) as shop:
+    with told(tmp_path, broker, *answers) as shop:
         shop.send()
         assert shop.row().state == "unknown"
         shop.until_due()
@@ -140,12 +133,10 @@ def test_a_failure_costs_what_the_provider_says(tmp_path: Path, broker: str, emp
         assert len({(post.key, post.body) for post in shop.posts}) == 1
 
 
-def test_a_key_still_worked_on_is_asked_for_until_it_is_there(
-    tmp_path: Path, broker: str, empty: Path
-) -> None:
+def test_a_key_still_worked_on_is_asked_for_until_it_is_there(tmp_path: Path, broker: str) -> None:
     busy = http(409, {"error": {"message": "the first request is still being worked on"}})
     answers = (http(504), busy, busy, busy, busy, task("succeeded", **DONE))
-    with told(tmp_path, broker, empty, *answers) as shop:
+    with told(tmp_path, broker, *answers) as shop:
         for _ in range(5):
             shop.send()
             row = shop.row()

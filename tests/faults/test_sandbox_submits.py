@@ -15,7 +15,7 @@ import pytest
 
 from orchestrator.sandbox.store import Store as SandboxState
 from tests.support.sandbox import Sandbox
-from tests.support.served_shop import BUDGET, ServedShop, migrated_database
+from tests.support.served_shop import BUDGET, ServedShop
 from tests.support.valkey import short_directory, valkey_server
 from tests.support.watched import watched_sandbox
 
@@ -68,15 +68,10 @@ def broker() -> Iterator[str]:
         yield str(server.url)
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return migrated_database(tmp_path_factory.mktemp("empty"))
-
-
 @pytest.fixture
-def shop(tmp_path: Path, provider: Sandbox, broker: str, empty: Path) -> Iterator[ServedShop]:
+def shop(tmp_path: Path, provider: Sandbox, broker: str) -> Iterator[ServedShop]:
     provider.faults()
-    made = ServedShop(tmp_path, broker, provider.base_url, empty)
+    made = ServedShop(tmp_path, broker, provider.base_url)
     yield made
     made.close()
 

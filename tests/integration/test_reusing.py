@@ -17,10 +17,11 @@ from orchestrator.services.context import Context
 from orchestrator.services.intake import Taken
 from orchestrator.services.reusing import Choice
 from orchestrator.spec import SpecRow, open_spec
-from orchestrator.store import batches, lives, schema, views
+from orchestrator.store import batches, lives, views
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Store
 from orchestrator.store.views import Result
+from tests.support.migrated import migrated
 from tests.support.shop import PROVIDER, Shop, accept
 
 S = State
@@ -144,8 +145,7 @@ def test_a_lost_database_comes_back_with_what_was_reused(
     if bought_too:
         shop.buy(shop.due(taken.batch))
         posts += 1
-    empty = Store(f"sqlite:///{tmp_path / 'empty.db'}")
-    schema.upgrade(empty)
+    empty = Store(migrated(tmp_path / "empty.db"))
     lost = replace(context(shop), store=empty)
     with pytest.raises(NeedsPersonError, match="the journal knows"):
         intake.take_in(

@@ -56,10 +56,11 @@ from orchestrator.services.context import Context, Timing
 from orchestrator.services.desk import Desk
 from orchestrator.services.recording import Polled, Recorder, Sent
 from orchestrator.services.submission import ClaimedChunk
-from orchestrator.store import batches, schema, steering, workers
+from orchestrator.store import batches, steering, workers
 from orchestrator.store import tables as t
 from orchestrator.store.claims import Chunk
 from orchestrator.store.engine import Store
+from tests.support.migrated import migrated
 
 PRICE = parse_amount("0.0414")
 DAY = 86_400_000
@@ -148,8 +149,7 @@ class Buying(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="stateful-", dir=fast))
         self.now = 1_800_000_000_000
         self.provider = Provider()
-        self.store = Store(f"sqlite:///{self.folder / 's.db'}", clock=lambda: self.now)
-        schema.upgrade(self.store)
+        self.store = Store(migrated(self.folder / "s.db"), clock=lambda: self.now)
         self.context = Context(
             store=self.store,
             provider="http://p",

@@ -6,7 +6,6 @@ Database, journal, broker, HTTP client and connections are real; only waiting is
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -35,11 +34,12 @@ from orchestrator.services import (
 )
 from orchestrator.services.context import Context, Timing
 from orchestrator.services.desk import Desk
-from orchestrator.store import batches, claims, gates, schema, workers
+from orchestrator.store import batches, claims, gates, workers
 from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
 from orchestrator.store.claims import Chunk
 from orchestrator.store.engine import Store
+from tests.support.migrated import migrated
 from tests.support.sandbox import KEY
 
 HOUR = 3_600_000
@@ -62,12 +62,11 @@ class Sent:
 
 @dataclass
 class ServedShop:
-    """`empty`: a migrated database to start from. `ahead`: seconds its clocks are ahead."""
+    """`ahead`: seconds its clocks are ahead."""
 
     folder: Path
     broker: str
     base_url: str
-    empty: Path
     api_key: str = KEY
     timeout: float = 5.0
     ahead: float = 0.0
@@ -83,9 +82,8 @@ class ServedShop:
     breaker: Breaker = field(default_factory=Breaker)
 
     def __post_init__(self) -> None:
-        file = self.folder / "shop.db"
-        shutil.copy(self.empty, file)
-        self.store = Store(f"sqlite:///{file}", clock=lambda: round(self.wall() * 1000))
+        url = migrated(self.folder / "shop.db")
+        self.store = Store(url, clock=lambda: round(self.wall() * 1000))
         self.journal = JournalWriter(
             self.folder / "journal", created=lambda _name: self.on_journal()
         )
@@ -310,14 +308,3 @@ class _Wire(httpx.AsyncBaseTransport):
 async def _forget_gate(desk: Desk) -> int:
     await desk.limiter.open()
     return 0
-
-
-def migrated_database(folder: Path) -> Path:
-    """An empty database at the newest schema, to be copied by each test."""
-    file = folder / "empty.db"
-    store = Store(f"sqlite:///{file}")
-    schema.upgrade(store)
-    with store.engine.connect() as conn:
-        conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    store.close()
-    return file

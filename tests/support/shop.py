@@ -26,6 +26,7 @@ from orchestrator.store import claims, schema
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Store
 from tests.support.counted import counts as counts_of
+from tests.support.migrated import migrated
 
 PROVIDER = "http://127.0.0.1:1/api/v1"
 Handler = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
@@ -55,8 +56,9 @@ class Shop:
     """The database; None is a SQLite file of its own."""
 
     def __post_init__(self) -> None:
-        self.store = Store(self.url or f"sqlite:///{self.folder / 'shop.db'}")
-        schema.upgrade(self.store)
+        self.store = Store(self.url or migrated(self.folder / "shop.db"))
+        if self.url is not None:
+            schema.upgrade(self.store)
         self.journal = self.folder / "journal"
         self.context = Context(
             store=self.store,

@@ -24,7 +24,7 @@ from sqlalchemy import event
 from orchestrator.domain.schedule import DAY, HOUR, MINUTE, Kind, RunState, after, label
 from orchestrator.errors import UsageError
 from orchestrator.services import scheduling
-from orchestrator.store import schema
+from tests.support.migrated import migrated
 from tests.support.planner import Died, MortalStore, Planner
 from tests.support.stores import Clock
 
@@ -64,14 +64,13 @@ class Year:
         self.random = random.Random(self.seed)
         self.clock = Clock()
         self.clock.now = self.start
-        self.store = MortalStore(f"sqlite:///{self.folder / 'year.db'}", clock=self.clock)
+        self.store = MortalStore(migrated(self.folder / "year.db"), clock=self.clock)
         # A year of commits need not survive a power cut.
         event.listen(
             self.store.engine,
             "connect",
             lambda connection, _: connection.execute("PRAGMA synchronous=OFF"),
         )
-        schema.upgrade(self.store)
         self.planner = Planner(self.store, self.folder)
         self.happened: Counter[str] = Counter()
         self.skew = 0
