@@ -378,7 +378,7 @@ def take_hold(tx: Tx, batch_id: int, nanos: int, *, rows: int) -> bool:
 
 
 _OPEN_ITEM = exists().where(
-    t.items.c.batch_id == t.batches.c.id, literal_column(f"items.{t.OPEN_ITEM}")
+    t.items.c.batch_id == t.batches.c.id, literal_column(t.said_of("items", t.OPEN_ITEM))
 )
 _FINISH_ENDED = (
     update(t.batches)

@@ -242,7 +242,7 @@ def started(tx: Tx, chunk_id: str) -> None:
 
 def in_flight(tx: Tx, account: str) -> Counter[str]:
     """Model -> the account's submissions that may be running at the provider."""
-    return _by_model(tx, account, literal_column(f"submissions.{t.IN_FLIGHT}"))
+    return _by_model(tx, account, literal_column(t.said_of("submissions", t.IN_FLIGHT)))
 
 
 def sending(tx: Tx, account: str) -> Counter[str]:

@@ -393,7 +393,9 @@ def publish(
     )
     if reusing:
         reuse.publish(tx, revision_id, actor=actor)
-    open_items = exists().where(t.items.c.batch_id == batch_id, text(f"items.{t.OPEN_ITEM}"))
+    open_items = exists().where(
+        t.items.c.batch_id == batch_id, text(t.said_of("items", t.OPEN_ITEM))
+    )
     reopened = tx.conn.execute(select(open_items)).scalar_one()
     b = t.batches.c
     tx.conn.execute(

@@ -47,7 +47,7 @@ def want_as_of(
 def reopen_if_open(tx: Tx, batch_id: int) -> None:
     """A batch with an open item is not finished, whatever it was taken for."""
     open_item = exists().where(
-        t.items.c.batch_id == batch_id, literal_column(f"items.{t.OPEN_ITEM}")
+        t.items.c.batch_id == batch_id, literal_column(t.said_of("items", t.OPEN_ITEM))
     )
     b = t.batches.c
     tx.conn.execute(

@@ -17,7 +17,7 @@ from orchestrator.store import tables as t
 from orchestrator.store.engine import Row, Tx
 
 _PAGE = 1000
-_IN_FLIGHT: ColumnElement[bool] = literal_column(f"submissions.{t.IN_FLIGHT}")
+_IN_FLIGHT: ColumnElement[bool] = literal_column(t.said_of("submissions", t.IN_FLIGHT))
 _PUBLISHED = t.items.c.revision_id.in_(
     select(t.revisions.c.id).where(
         t.revisions.c.batch_id == t.items.c.batch_id, t.revisions.c.state == "published"
