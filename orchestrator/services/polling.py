@@ -17,6 +17,7 @@ HORIZON_MS = 1_000
 """The tick's interval: what falls due before the next tick goes along, and waits in its chunk."""
 CHUNK_SIZE = 100
 MOST_CHUNKS = 20
+"""That wait to be begun: where nobody polls fast enough, more would only fill the broker."""
 LEASE_MS = 60_000
 PATIENCE_SECONDS = 15.0
 """The longest a poll waits for its turn; the lease outlasts it and a request."""
@@ -32,9 +33,11 @@ def run_once(context: Context, publish: Callable[[str, int, str], None]) -> int:
 
 
 def _lease_due(context: Context, account: str, publish: Callable[[str, int, str], None]) -> int:
+    with context.store.read() as tx:
+        room = MOST_CHUNKS - lives.waiting_poll_chunks(tx, account)
     sent = 0
     lapsed = True
-    while sent < MOST_CHUNKS:
+    while sent < room:
         token = uuid.uuid4().hex
         with context.store.write() as tx:
             leased = lives.lease_for_polling(

@@ -329,6 +329,19 @@ def _due(*, lapsed: bool, lock: bool) -> Select[Row]:
     return query.with_for_update(skip_locked=True) if lock else query
 
 
+_POLL_CHUNKS = select(func.count(_S.lease_token.distinct())).where(
+    _S.lease_token.is_not(None),
+    _S.lease_owner.is_(None),
+    _S.lease_until > bindparam("now"),
+    _S.account == bindparam("by"),
+)
+
+
+def waiting_poll_chunks(tx: Tx, account: str) -> int:
+    """How many poll chunks nobody has begun yet."""
+    return int(tx.conn.execute(_POLL_CHUNKS, {"now": tx.now, "by": account}).scalar_one())
+
+
 def own_poll_lease(tx: Tx, token: str, owner: str, *, until: int) -> None:
     """The worker that starts a poll chunk puts its name on the lease, so its death is seen.
 

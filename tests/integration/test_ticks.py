@@ -14,7 +14,7 @@ from orchestrator.domain.states import State
 from orchestrator.domain.submission import GateOrder, NeedsPerson
 from orchestrator.services import dispatch, finishing, gatekeeping, polling, rescue
 from orchestrator.services.context import Timing
-from orchestrator.store import batches, steering, workers
+from orchestrator.store import batches, lives, steering, workers
 from orchestrator.store import tables as t
 from orchestrator.store.batches import Batch
 from orchestrator.store.claims import Chunk
@@ -137,6 +137,20 @@ def test_a_task_over_which_a_worker_died_gets_a_poll_chunk_of_its_own(shop: Shop
     leased: list[int] = []
     polling.run_once(shop.context, lambda _token, number, _account: leased.append(number))
     assert leased == [1, 1]
+
+
+def test_no_more_poll_chunks_are_sent_than_are_begun(shop: Shop) -> None:
+    bought(shop, polling.MOST_CHUNKS + 3, state=State.QUEUED, task_id="x", lapses=1)
+    tokens: list[str] = []
+
+    def tick() -> int:
+        return polling.run_once(shop.context, lambda token, *_: tokens.append(token))
+
+    assert [tick(), tick()] == [polling.MOST_CHUNKS, 0]
+    with shop.store.write() as tx:
+        for token in tokens[:2]:
+            lives.own_poll_lease(tx, token, "worker", until=tx.now + 60_000)
+    assert tick() == 2
 
 
 def test_a_dead_asker_frees_its_tasks_at_once(shop: Shop) -> None:
