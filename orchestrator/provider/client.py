@@ -109,9 +109,7 @@ class ProviderClient:
             (b"Content-Length", b"%d" % len(body)),
             (b"Idempotency-Key", idempotency_key.encode()),
         ]
-        # A large body goes in pieces: aiohttp writes a single one without a breath.
-        content = body if len(body) <= _PIECE else _pieces(body)
-        request = self._request("POST", self._submit_url, headers, content)
+        request = self._request("POST", self._submit_url, headers, body)
         try:
             answer = await self._exchange(request)
         except _FAILURES as error:
@@ -180,10 +178,12 @@ class ProviderClient:
         method: str,
         url: httpx.URL,
         headers: list[tuple[bytes, bytes]],
-        content: bytes | AsyncIterator[bytes] | None = None,
+        body: bytes = b"",
     ) -> httpx.Request:
+        # As a stream: of a content httpx would make headers, which are here already.
+        stream = httpx.ByteStream(body) if len(body) <= _PIECE else _Pieces(body)
         return httpx.Request(
-            method, url, headers=headers, content=content, extensions=self._extensions
+            method, url, headers=headers, stream=stream, extensions=self._extensions
         )
 
     def _blotted(self, status: int, body: bytes) -> bytes:
@@ -261,9 +261,15 @@ def _texts(headers: httpx.Headers) -> dict[str, str]:
     return texts
 
 
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), _PIECE):
-        yield body[start : start + _PIECE]
+class _Pieces(httpx.AsyncByteStream):
+    """A large body: aiohttp writes a single piece without a breath."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), _PIECE):
+            yield self._body[start : start + _PIECE]
 
 
 async def _read(response: httpx.Response, body: bytearray) -> Lost | None:

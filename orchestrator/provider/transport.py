@@ -73,10 +73,9 @@ class _Stream(httpx.AsyncByteStream):
 
 def _content(request: httpx.Request) -> bytes | AsyncIterator[bytes] | None:
     """A body that is at hand whole, else one that comes in pieces."""
-    try:
-        return request.content or None
-    except httpx.RequestNotRead:
-        return aiter(cast("httpx.AsyncByteStream", request.stream))
+    if isinstance(request.stream, httpx.ByteStream):
+        return next(iter(request.stream)) or None
+    return aiter(cast("httpx.AsyncByteStream", request.stream))
 
 
 @lru_cache(maxsize=4)
