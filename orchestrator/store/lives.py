@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from enum import StrEnum
 from functools import cache
 from operator import attrgetter
 
@@ -89,9 +88,16 @@ _identity_of = attrgetter(*_IDENTITY_NAMES)
 _life_values = attrgetter(*_LIFE)
 
 
+_WORDS = tuple(_LIFE.index(name) for name in ("state", "needs_person", "error_code"))
+
+
 def _life_of(life: Submission) -> tuple[object, ...]:
     """A life's columns; plain text for its words, which no driver has to know."""
-    return tuple(str(v) if isinstance(v, StrEnum) else v for v in _life_values(life))
+    values = list(_life_values(life))
+    for at in _WORDS:
+        if values[at] is not None:
+            values[at] = str(values[at])
+    return tuple(values)
 
 
 def _stored(row: Row) -> Stored:
