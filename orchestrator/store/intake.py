@@ -140,7 +140,7 @@ def _drop(tx: Tx, ids: Select[tuple[int]]) -> None:
 
 def _edited(batch_id: int) -> tuple[ColumnElement[bool], ...]:
     """Rows of which a reading says something else than what is kept of their own columns."""
-    return t.items.c.batch_id == batch_id, literal_column(f"items.{t.EDITED}")
+    return t.items.c.batch_id == batch_id, literal_column(t.said_of("items", t.EDITED))
 
 
 def forget_unpublished(tx: Tx, batch_id: int) -> None:

@@ -293,7 +293,7 @@ def _money(decided: Sequence[tuple[Stored, Decision]]) -> Mapping[int, dict[str,
     return changes
 
 
-_POLLED: ColumnElement[bool] = literal_column(f"submissions.{t.POLLED}")
+_POLLED: ColumnElement[bool] = literal_column(t.said_of("submissions", t.POLLED))
 """Spelt out: SQLite does not see that parameters are what its partial index is of."""
 
 
@@ -367,7 +367,7 @@ def lapsed(tx: Tx, dead_owners: Sequence[str], limit: int = 500) -> list[Stored]
     return _read(tx, query, lock=True)
 
 
-_UNKNOWN: ColumnElement[bool] = literal_column(f"submissions.{t.UNKNOWN}")
+_UNKNOWN: ColumnElement[bool] = literal_column(t.said_of("submissions", t.UNKNOWN))
 _SENT_OUTSIDE = select(*_COLUMNS).where(
     _UNKNOWN,
     _S.needs_person.is_(None),

@@ -28,7 +28,7 @@ _B, _C, _R, _S, _O = (
     t.outputs.c,
 )
 _IN_FLIGHT: ColumnElement[bool] = literal_column(t.said_of("submissions", t.IN_FLIGHT))
-_POLLED: ColumnElement[bool] = literal_column(f"submissions.{t.POLLED}")
+_POLLED: ColumnElement[bool] = literal_column(t.said_of("submissions", t.POLLED))
 _PUBLISHED = _B.published_at.is_not(None)
 
 

@@ -14,7 +14,7 @@ from orchestrator.store import tables as t
 from orchestrator.store.engine import Row, Tx, insert_ignoring
 
 _o = t.occurrences.c
-_OPEN: ColumnElement[bool] = literal_column(f"occurrences.{t.OPEN_RUN}")
+_OPEN: ColumnElement[bool] = literal_column(t.said_of("occurrences", t.OPEN_RUN))
 
 
 @dataclass(frozen=True, slots=True)

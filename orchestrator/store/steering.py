@@ -72,7 +72,7 @@ def withdraw_unsent(tx: Tx, batch_id: int, *, actor: str) -> int:
 # Asked every second: made once, since making it takes longer than asking.
 _LEFT = exists().where(
     t.items.c.batch_id == t.batches.c.id,
-    literal_column(f"items.{t.CLAIMABLE}"),
+    literal_column(t.said_of("items", t.CLAIMABLE)),
     t.items.c.state == State.PENDING,
 )
 _LEFT_OVER = select(t.batches.c.id).where(

@@ -6,6 +6,7 @@ Tables are for persistence only: nothing here validates. What a state may become
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -53,8 +54,8 @@ OPEN_RUN = "state IN ('waiting', 'made')"
 
 
 def said_of(table: str, condition: str) -> str:
-    """A condition on a state in a query's words; a partial index is found by the same words."""
-    return condition.replace("state ", f"{table}.state ")
+    """One of these conditions in a query's words; a partial index is found by the same words."""
+    return re.sub(r"\b(\w+) (=|IN|IS)", rf"{table}.\1 \2", condition)
 
 
 def _partial(name: str, where: str, *columns: str) -> Index:

@@ -296,7 +296,7 @@ class _Wire(httpx.AsyncBaseTransport):
                 request.url.path,
                 headers.get("idempotency-key", ""),
                 headers.get("authorization", ""),
-                request.content,
+                await request.aread(),
             )
         )
         return await self._inner.handle_async_request(request)
