@@ -130,8 +130,11 @@ def open_transport(base_url: httpx.URL, max_connections: int) -> TruthfulTranspo
     Raises ConfigError where one of them cannot be followed.
     """
     proxy = proxy_for(base_url)
+    schemes = {base_url.scheme} if proxy is None else {base_url.scheme, proxy.url.scheme}
     try:
         return TruthfulTransport(
+            # Reading all certificates takes longer than the rest: not where none is looked at.
+            verify="https" in schemes,
             limits=httpx.Limits(max_connections=max_connections),
             proxy=proxy,
             client=None,
