@@ -14,7 +14,6 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
-    literal_column,
     select,
     text,
     update,
@@ -377,9 +376,7 @@ def take_hold(tx: Tx, batch_id: int, nanos: int, *, rows: int) -> bool:
     return bool(tx.conn.execute(_TAKE_HOLD, values).rowcount)
 
 
-_OPEN_ITEM = exists().where(
-    t.items.c.batch_id == t.batches.c.id, literal_column(t.said_of("items", t.OPEN_ITEM))
-)
+_OPEN_ITEM = exists().where(t.items.c.batch_id == t.batches.c.id, t.said_of("items", t.OPEN_ITEM))
 _FINISH_ENDED = (
     update(t.batches)
     .where(t.batches.c.finished_at.is_(None), _PUBLISHED, ~_OPEN_ITEM)

@@ -16,7 +16,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    literal_column,
     or_,
     select,
     update,
@@ -85,8 +84,8 @@ _ITEM = [
     t.items.c.id.label("item_id"),
     *(t.items.c[name] for name in Candidate.__dataclass_fields__ if name in t.items.c),
 ]
-_CLAIMABLE: ColumnElement[bool] = literal_column(t.said_of("items", t.CLAIMABLE))
-_UNKNOWN: ColumnElement[bool] = literal_column(t.said_of("items", t.UNKNOWN))
+_CLAIMABLE = t.said_of("items", t.CLAIMABLE)
+_UNKNOWN = t.said_of("items", t.UNKNOWN)
 """Spelt out, as the index of it is: else every row that waits would be looked at."""
 _PUBLISHED = t.items.c.revision_id.in_(
     select(t.revisions.c.id).where(
@@ -242,12 +241,12 @@ def started(tx: Tx, chunk_id: str) -> None:
 
 def in_flight(tx: Tx, account: str) -> Counter[str]:
     """Model -> the account's submissions that may be running at the provider."""
-    return _by_model(tx, account, literal_column(t.said_of("submissions", t.IN_FLIGHT)))
+    return _by_model(tx, account, t.said_of("submissions", t.IN_FLIGHT))
 
 
 def sending(tx: Tx, account: str) -> Counter[str]:
     """Model -> those of them that are claimed and have no answer yet."""
-    return _by_model(tx, account, literal_column(t.said_of("submissions", t.LEASED)))
+    return _by_model(tx, account, t.said_of("submissions", t.LEASED))
 
 
 def _by_model(tx: Tx, account: str, where: ColumnElement[bool]) -> Counter[str]:
@@ -266,7 +265,7 @@ def at_work(tx: Tx, account: str, *, leased_beyond: int) -> int:
     its worker is gone: neither needs a process.
     """
     s, c = t.submissions.c, t.chunks.c
-    sending: ColumnElement[bool] = literal_column(t.said_of("submissions", t.LEASED))
+    sending = t.said_of("submissions", t.LEASED)
     claimed = (
         select(func.count())
         .select_from(t.submissions)

@@ -15,7 +15,6 @@ from sqlalchemy import (
     false,
     func,
     insert,
-    literal_column,
     or_,
     select,
     text,
@@ -140,7 +139,7 @@ def _drop(tx: Tx, ids: Select[tuple[int]]) -> None:
 
 def _edited(batch_id: int) -> tuple[ColumnElement[bool], ...]:
     """Rows of which a reading says something else than what is kept of their own columns."""
-    return t.items.c.batch_id == batch_id, literal_column(t.said_of("items", t.EDITED))
+    return t.items.c.batch_id == batch_id, t.said_of("items", t.EDITED)
 
 
 def forget_unpublished(tx: Tx, batch_id: int) -> None:
@@ -393,9 +392,7 @@ def publish(
     )
     if reusing:
         reuse.publish(tx, revision_id, actor=actor)
-    open_items = exists().where(
-        t.items.c.batch_id == batch_id, text(t.said_of("items", t.OPEN_ITEM))
-    )
+    open_items = exists().where(t.items.c.batch_id == batch_id, t.said_of("items", t.OPEN_ITEM))
     reopened = tx.conn.execute(select(open_items)).scalar_one()
     b = t.batches.c
     tx.conn.execute(

@@ -14,11 +14,9 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
-    literal_column,
     select,
     update,
 )
-from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import IN_FLIGHT, State
 from orchestrator.domain.submission import Decision, NeedsPerson, Submission
@@ -293,7 +291,7 @@ def _money(decided: Sequence[tuple[Stored, Decision]]) -> Mapping[int, dict[str,
     return changes
 
 
-_POLLED: ColumnElement[bool] = literal_column(t.said_of("submissions", t.POLLED))
+_POLLED = t.said_of("submissions", t.POLLED)
 """Spelt out: SQLite does not see that parameters are what its partial index is of."""
 
 
@@ -367,7 +365,7 @@ def lapsed(tx: Tx, dead_owners: Sequence[str], limit: int = 500) -> list[Stored]
     return _read(tx, query, lock=True)
 
 
-_UNKNOWN: ColumnElement[bool] = literal_column(t.said_of("submissions", t.UNKNOWN))
+_UNKNOWN = t.said_of("submissions", t.UNKNOWN)
 _SENT_OUTSIDE = select(*_COLUMNS).where(
     _UNKNOWN,
     _S.needs_person.is_(None),

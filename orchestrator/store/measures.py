@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, literal_column, or_, select
+from sqlalchemy import and_, case, exists, func, or_, select
 
 from orchestrator.domain.batch import Wanted
 from orchestrator.domain.states import IN_FLIGHT, State
@@ -27,8 +27,8 @@ _B, _C, _R, _S, _O = (
     t.submissions.c,
     t.outputs.c,
 )
-_IN_FLIGHT: ColumnElement[bool] = literal_column(t.said_of("submissions", t.IN_FLIGHT))
-_POLLED: ColumnElement[bool] = literal_column(t.said_of("submissions", t.POLLED))
+_IN_FLIGHT = t.said_of("submissions", t.IN_FLIGHT)
+_POLLED = t.said_of("submissions", t.POLLED)
 _PUBLISHED = _B.published_at.is_not(None)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import zlib
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, literal_column, select, update
+from sqlalchemy import select, update
 
 from orchestrator.domain.schedule import Kind, RunState
 from orchestrator.domain.schedule_terms import Definition
@@ -14,7 +14,7 @@ from orchestrator.store import tables as t
 from orchestrator.store.engine import Row, Tx, insert_ignoring
 
 _o = t.occurrences.c
-_OPEN: ColumnElement[bool] = literal_column(t.said_of("occurrences", t.OPEN_RUN))
+_OPEN = t.said_of("occurrences", t.OPEN_RUN)
 
 
 @dataclass(frozen=True, slots=True)

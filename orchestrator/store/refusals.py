@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import bindparam, func, literal_column, select
+from sqlalchemy import bindparam, func, select
 
 from orchestrator.domain.learned_cap import Refusal
 from orchestrator.store import tables as t
@@ -48,7 +48,7 @@ def mean_age(tx: Tx, account: str, price_classes: Collection[str], sample: int) 
     s = t.submissions.c
     some = (
         select(s.accepted_at)
-        .where(literal_column(t.said_of("submissions", t.IN_FLIGHT)), s.account == account)
+        .where(t.said_of("submissions", t.IN_FLIGHT), s.account == account)
         .where(s.price_class.in_(price_classes), s.accepted_at.is_not(None))
         .limit(sample)
         .subquery()

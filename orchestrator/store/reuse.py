@@ -16,11 +16,9 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    literal_column,
     select,
     update,
 )
-from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import Event, State
 from orchestrator.domain.submission import TAKEN_OVER
@@ -31,7 +29,7 @@ from orchestrator.store.engine import Row, Tx
 SPARE = 3
 """Earlier successes looked at for one row, beyond the rows that want one: some may be gone."""
 _S, _I, _O = t.submissions.c, t.items.c, t.outputs.c
-_REUSED: ColumnElement[bool] = literal_column(t.said_of("submissions", t.REUSED))
+_REUSED = t.said_of("submissions", t.REUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ def earlier(
     again = t.submissions.alias("again")
     used = exists().where(
         again.c.batch_id == batch_id,
-        literal_column(t.said_of("again", t.REUSED)),
+        t.said_of("again", t.REUSED),
         again.c.task_id == _S.task_id,
     )
     rank = func.row_number().over(partition_by=_I.digest, order_by=_S.id.desc()).label("rank")
@@ -105,7 +103,7 @@ def earlier(
         .join_from(t.items, t.submissions, _S.id == _I.submission_id)
         .join(t.batches, b.id == _I.batch_id)
         .where(
-            literal_column(t.said_of("items", t.SUCCEEDED)),
+            t.said_of("items", t.SUCCEEDED),
             _I.digest.in_(list(digests)),
             _I.batch_id != batch_id,
             b.provider == provider,

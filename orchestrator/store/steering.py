@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import exists, literal_column, or_, select, update
+from sqlalchemy import exists, or_, select, update
 
 from orchestrator.domain.batch import Wanted
 from orchestrator.domain.states import Event, State
@@ -46,9 +46,7 @@ def want_as_of(
 
 def reopen_if_open(tx: Tx, batch_id: int) -> None:
     """A batch with an open item is not finished, whatever it was taken for."""
-    open_item = exists().where(
-        t.items.c.batch_id == batch_id, literal_column(t.said_of("items", t.OPEN_ITEM))
-    )
+    open_item = exists().where(t.items.c.batch_id == batch_id, t.said_of("items", t.OPEN_ITEM))
     b = t.batches.c
     tx.conn.execute(
         update(t.batches)
@@ -72,7 +70,7 @@ def withdraw_unsent(tx: Tx, batch_id: int, *, actor: str) -> int:
 # Asked every second: made once, since making it takes longer than asking.
 _LEFT = exists().where(
     t.items.c.batch_id == t.batches.c.id,
-    literal_column(t.said_of("items", t.CLAIMABLE)),
+    t.said_of("items", t.CLAIMABLE),
     t.items.c.state == State.PENDING,
 )
 _LEFT_OVER = select(t.batches.c.id).where(

@@ -12,6 +12,7 @@ from typing import Any, cast
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     ForeignKey,
     Index,
     Integer,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
 )
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
@@ -53,9 +55,9 @@ EDITED = "seen_source IS NOT NULL"
 OPEN_RUN = "state IN ('waiting', 'made')"
 
 
-def said_of(table: str, condition: str) -> str:
-    """One of these conditions in a query's words; a partial index is found by the same words."""
-    return re.sub(r"\b(\w+) (=|IN|IS)", rf"{table}.\1 \2", condition)
+def said_of(table: str, condition: str) -> ColumnElement[bool]:
+    """One of these conditions for a query; a partial index is found by the same words alone."""
+    return literal_column(re.sub(r"\b(\w+) (=|IN|IS)", rf"{table}.\1 \2", condition))
 
 
 def _partial(name: str, where: str, *columns: str) -> Index:

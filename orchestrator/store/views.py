@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, cast, func, literal_column, or_, select
+from sqlalchemy import BigInteger, cast, func, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.batch import Wanted
@@ -17,7 +17,7 @@ from orchestrator.store import tables as t
 from orchestrator.store.engine import Row, Tx
 
 _PAGE = 1000
-_IN_FLIGHT: ColumnElement[bool] = literal_column(t.said_of("submissions", t.IN_FLIGHT))
+_IN_FLIGHT = t.said_of("submissions", t.IN_FLIGHT)
 _PUBLISHED = t.items.c.revision_id.in_(
     select(t.revisions.c.id).where(
         t.revisions.c.batch_id == t.items.c.batch_id, t.revisions.c.state == "published"

@@ -57,8 +57,7 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.store = Store(self.url or migrated(self.folder / "shop.db"))
-        if self.url is not None:
-            schema.upgrade(self.store)
+        schema.upgrade(self.store)
         self.journal = self.folder / "journal"
         self.context = Context(
             store=self.store,
