@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -90,8 +90,7 @@ def learn(life: Submission, outcome: PollOutcome, *, now: int) -> Decision | Non
     task = outcome.task
     cost = task.cost_actual
     if life.error_code == SETTLED and task.status is TaskStatus.SUCCEEDED and task.videos:
-        after = replace(
-            life,
+        after = life._replace(
             state=State.SUCCEEDED,
             raw_status=task.raw_status,
             finished_at=now,
@@ -104,6 +103,6 @@ def learn(life: Submission, outcome: PollOutcome, *, now: int) -> Decision | Non
         note = "the provider has it after all"
         return Decision(after, Event.SUCCEED, note, videos=task.videos)
     if cost is not None and life.actual_nanos is None:
-        after = replace(life, actual_nanos=cost.nanos, actual_text=cost.text, assumed_nanos=None)
+        after = life._replace(actual_nanos=cost.nanos, actual_text=cost.text, assumed_nanos=None)
         return Decision(after, None, f"the cost that was assumed is {cost.text} USD")
     return None

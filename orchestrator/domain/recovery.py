@@ -6,7 +6,7 @@ order, and beside what was learned meanwhile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from orchestrator.domain import verdict
 from orchestrator.domain.money import Cost
@@ -111,7 +111,7 @@ def merge(before: Submission | None, told: Told, *, now: int, policy: Policy) ->
 
 
 def _taken_over(taken: TakenOver) -> Decision:
-    after = replace(TAKEN_OVER, task_id=taken.task_id, reused_from=taken.source)
+    after = TAKEN_OVER._replace(task_id=taken.task_id, reused_from=taken.source)
     note = f"the journal knows that it took the result of {taken.source}"
     return Decision(after, Event.REUSE, note, videos=taken.videos)
 
@@ -130,12 +130,11 @@ def claimed(told: Told, now: int) -> Submission:
 def _decide(before: Submission, told: Told, now: int, policy: Policy) -> Decision | None:
     held = before
     if before.state is State.PENDING:
-        held = replace(claimed(told, now), state=State.UNKNOWN, unresolved=True)
+        held = claimed(told, now)._replace(state=State.UNKNOWN, unresolved=True)
     if told.end is not None:
         return _ended(held, told, told.end, now, policy)
     if told.charged is not None:
-        known = replace(
-            _unknown(held),
+        known = _unknown(held)._replace(
             task_id=held.task_id or told.task_id,
             accepted_at=held.accepted_at or told.accepted_at,
             request_id=held.request_id or told.request_id,
@@ -151,7 +150,7 @@ def _decide(before: Submission, told: Told, now: int, policy: Policy) -> Decisio
 
 
 def _unknown(life: Submission) -> Submission:
-    return replace(life, state=State.UNKNOWN) if life.state is State.SUBMITTING else life
+    return life._replace(state=State.UNKNOWN) if life.state is State.SUBMITTING else life
 
 
 def _ended(held: Submission, told: Told, end: End, now: int, policy: Policy) -> Decision:
@@ -165,39 +164,38 @@ def _ended(held: Submission, told: Told, end: End, now: int, policy: Policy) -> 
         videos=end.videos,
         error=Detail(code=end.error_code, message=end.error_message or ""),
     )
-    known = replace(held, task_id=task.task_id, accepted_at=held.accepted_at or told.accepted_at)
+    known = held._replace(task_id=task.task_id, accepted_at=held.accepted_at or told.accepted_at)
     decision = observe(known, task, now=now, policy=policy, jitter=0)
     if end.actual is None and end.assumed is not None:
-        after = replace(decision.after, assumed_nanos=end.assumed.nanos)
-        decision = replace(decision, after=after)
-    return replace(decision, price=None, note=f"the journal knows its end: {end.status}")
+        after = decision.after._replace(assumed_nanos=end.assumed.nanos)
+        decision = decision._replace(after=after)
+    return decision._replace(price=None, note=f"the journal knows its end: {end.status}")
 
 
 def _adopted(held: Submission, told: Told, task_id: str, now: int) -> Decision | None:
     decision = verdict.adopt(held, task_id, now=told.accepted_at or now)
     if decision is None:
         return None
-    after = replace(decision.after, request_id=told.request_id, due_at=now)
+    after = decision.after._replace(request_id=told.request_id, due_at=now)
     if told.estimate is not None:
-        after = replace(
-            after,
+        after = after._replace(
             estimate_nanos=told.estimate.nanos,
             estimate_text=told.estimate.text,
             hold_nanos=told.estimate.nanos,
         )
-    return replace(decision, after=after, note=f"the journal knows it as task {task_id}")
+    return decision._replace(after=after, note=f"the journal knows it as task {task_id}")
 
 
 def _unsettled(before: Submission, held: Submission, told: Told, now: int) -> Decision | None:
     """No task is known: refused as input, or sent with an answer that nobody has."""
     if told.may_be_charged:
         event = Event.RECALL if before.state is State.PENDING else Event.LOSE
-        after = replace(held, state=State.UNKNOWN, unresolved=True, due_at=now)
+        after = held._replace(state=State.UNKNOWN, unresolved=True, due_at=now)
         return Decision(after, event, "the journal knows that it may have been sent")
     refused = told.rejected_at is not None and not before.unresolved
     if refused and before.state is State.SUBMITTING:
-        after = replace(
-            before, state=State.REJECTED, hold_nanos=0, finished_at=now, error_code="rejected"
+        after = before._replace(
+            state=State.REJECTED, hold_nanos=0, finished_at=now, error_code="rejected"
         )
         return Decision(after, Event.REJECT, "the journal knows that it was rejected")
     return None
@@ -207,4 +205,4 @@ def without_row(decision: Decision) -> Decision:
     """The spec no longer has the row, so its body is gone: it cannot be asked again, only found."""
     if decision.after.state is not State.UNKNOWN:
         return decision
-    return replace(decision, after=replace(decision.after, needs_person=NeedsPerson.ROW_MISSING))
+    return decision._replace(after=decision.after._replace(needs_person=NeedsPerson.ROW_MISSING))

@@ -6,9 +6,9 @@ with what follows for the rest of the world. Times are milliseconds, money is na
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from orchestrator.domain import cadence, retry
 from orchestrator.domain.cadence import Plan
@@ -60,9 +60,11 @@ class NeedsPerson(StrEnum):
     ROW_MISSING = "row_missing"
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """The mutable part of a submission; each field is a column of the same name."""
+class Submission(NamedTuple):
+    """The mutable part of a submission; each field is a column of the same name.
+
+    A tuple, as every row has several in a row, each but for some fields the one before.
+    """
 
     state: State
     tries: int = 0
@@ -112,8 +114,7 @@ class GateOrder:
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What to write, and what follows from it."""
 
     after: Submission
@@ -148,8 +149,7 @@ def claim(before: Submission, *, now: int, hold_nanos: int) -> Submission:
     state = advance(before.state, Event.CLAIM)
     if state is None:
         raise ValueError(f"a submission that is {before.state} cannot be claimed")
-    return replace(
-        before,
+    return before._replace(
         state=state,
         tries=before.tries + 1,
         first_sent_at=before.first_sent_at or now,
@@ -166,7 +166,7 @@ def key_trusted(submission: Submission, *, now: int, policy: Policy) -> bool:
 def expire_key(before: Submission) -> Decision:
     """An unknown submission whose key is too old to be re-sent safely."""
     return Decision(
-        replace(before, needs_person=NeedsPerson.KEY_EXPIRED),
+        before._replace(needs_person=NeedsPerson.KEY_EXPIRED),
         event=None,
         note="the key is too old to be sent again",
     )
@@ -178,15 +178,15 @@ def lapse(before: Submission, *, now: int) -> Decision:
     decision = _lose(before, Lost.LEASE_LAPSED, detail, due_at=now)
     lapses = before.lapses + 1
     person = NeedsPerson.POISON if lapses >= POISON_AFTER else before.needs_person
-    return replace(decision, after=replace(decision.after, lapses=lapses, needs_person=person))
+    return decision._replace(after=decision.after._replace(lapses=lapses, needs_person=person))
 
 
 def lapse_poll(before: Submission, *, now: int) -> Decision:
     """The worker died while it asked about this task; asked again, alone, unless it keeps on."""
     lapses = before.lapses + 1
-    after = replace(before, lapses=lapses, due_at=now)
+    after = before._replace(lapses=lapses, due_at=now)
     if lapses >= POISON_AFTER:
-        after = replace(after, needs_person=NeedsPerson.POISON, due_at=now + cadence.SPARSE)
+        after = after._replace(needs_person=NeedsPerson.POISON, due_at=now + cadence.SPARSE)
     return Decision(after, None, "the worker was lost while it asked")
 
 
@@ -203,11 +203,10 @@ def after_submit(  # noqa: PLR0911 one return for each kind of outcome
 
     `others_passed`: the account bought something else since this submission last met a gate.
     """
-    before = replace(before, lapses=0) if before.lapses else before
+    before = before._replace(lapses=0) if before.lapses else before
     match outcome:
         case Accepted(task):
-            accepted = replace(
-                before,
+            accepted = before._replace(
                 unresolved=False,
                 accepted_at=before.accepted_at or now,
                 seen_at=now,
@@ -224,8 +223,7 @@ def after_submit(  # noqa: PLR0911 one return for each kind of outcome
             if before.unresolved:
                 return _costless(before, "rejected", detail, now=now, jitter=jitter)
             return Decision(
-                replace(
-                    _explained(before, "rejected", detail),
+                _explained(before, "rejected", detail)._replace(
                     state=State.REJECTED,
                     hold_nanos=0,
                     finished_at=now,
@@ -240,7 +238,7 @@ def after_submit(  # noqa: PLR0911 one return for each kind of outcome
             return _costless(before, code, detail, now=now, jitter=jitter, gate=order)
         case NotSent(reason):
             detail = Detail(message=reason)
-            unsent = replace(before, tries=before.tries - 1)
+            unsent = before._replace(tries=before.tries - 1)
             return _costless(unsent, "not_sent", detail, now=now, jitter=0)
         case Gated(reason, detail):
             return _gated(before, reason, detail, now, jitter, others_passed)
@@ -249,7 +247,7 @@ def after_submit(  # noqa: PLR0911 one return for each kind of outcome
             decision = _lose(before, lost, detail, due_at=now + round(wait * 1000))
             if lost is Lost.UNAVAILABLE and retry_after:
                 order = GateOrder(GateReason.UNAVAILABLE, detail, retry_after)
-                return replace(decision, gate=order)
+                return decision._replace(gate=order)
             return decision
         case _:
             assert_never(outcome)
@@ -261,20 +259,20 @@ def after_poll(
     """What one answer to a GET makes of its submission: never a failed item without the word."""
     if before.state in TERMINAL:
         return Decision(before, None, "asked about after its end, which is final")
-    polled = replace(before, polls=before.polls + 1, lapses=0)
+    polled = before._replace(polls=before.polls + 1, lapses=0)
     match outcome:
         case Accepted(task):
-            seen = replace(polled, seen_at=now)
+            seen = polled._replace(seen_at=now)
             return observe(seen, task, now=now, policy=policy, jitter=jitter)
         case NotFound():
             return _missing(polled, now=now, policy=policy, jitter=jitter)
         case AskLater(detail, gate, retry_after):
             wait = retry_after or retry.backoff(min(polled.polls, 5), jitter)
             order = GateOrder(gate, detail, wait) if gate and retry_after else None
-            later = replace(polled, due_at=now + round(wait * 1000))
+            later = polled._replace(due_at=now + round(wait * 1000))
             return Decision(later, None, "no answer to a poll", gate=order)
         case Gated(reason, detail):
-            later = replace(polled, due_at=now + cadence.SPARSE)
+            later = polled._replace(due_at=now + cadence.SPARSE)
             return Decision(later, None, "a gate", gate=GateOrder(reason, detail, None))
         case _:
             assert_never(outcome)
@@ -285,8 +283,7 @@ def observe(before: Submission, task: Task, *, now: int, policy: Policy, jitter:
     event = _event_of(before.state, task)
     state = advance(before.state, event) if event else None
     unreadable = task.cost_problem is not None
-    seen = replace(
-        before,
+    seen = before._replace(
         state=before.state if state is None or unreadable else state,
         raw_status=task.raw_status,
         request_id=task.request_id or before.request_id,
@@ -353,39 +350,39 @@ def _costs(task: Task) -> dict[str, Any]:
 
 def _settle(before: Submission, task: Task, now: int) -> Submission:
     """The end: the hold becomes the actual cost, or what is assumed where none was named."""
-    settled = replace(before, hold_nanos=0, due_at=0, finished_at=now)
+    settled = before._replace(hold_nanos=0, due_at=0, finished_at=now)
     if task.status is TaskStatus.SUCCEEDED and not task.videos:
-        settled = replace(settled, error_code="no_output", error_message="no video in the result")
+        settled = settled._replace(error_code="no_output", error_message="no video in the result")
     if task.status is not TaskStatus.SUCCEEDED:
         detail = task.error or Detail()
         code = detail.code or str(task.status)
         settled = _explained(settled, code, detail)
     if (actual := task.cost_actual) is not None:
-        return replace(settled, actual_nanos=actual.nanos, actual_text=actual.text)
+        return settled._replace(actual_nanos=actual.nanos, actual_text=actual.text)
     if task.status is TaskStatus.SUCCEEDED:
         known = before.estimate_nanos
-        return replace(settled, assumed_nanos=before.hold_nanos if known is None else known)
-    return replace(settled, assumed_nanos=0)
+        return settled._replace(assumed_nanos=before.hold_nanos if known is None else known)
+    return settled._replace(assumed_nanos=0)
 
 
 def _await(before: Submission, *, now: int, policy: Policy, jitter: float) -> Submission:
     """Still running: when to ask again, and whether it has taken too long."""
     age = now - (before.accepted_at or now)
     if age > policy.deadline:
-        return replace(before, needs_person=NeedsPerson.OVERDUE, due_at=now + cadence.SPARSE)
-    return replace(before, due_at=now + cadence.next_poll(age, jitter, policy.plan))
+        return before._replace(needs_person=NeedsPerson.OVERDUE, due_at=now + cadence.SPARSE)
+    return before._replace(due_at=now + cadence.next_poll(age, jitter, policy.plan))
 
 
 def _missing(before: Submission, *, now: int, policy: Policy, jitter: float) -> Decision:
     since = before.missing_since or now
-    missing = replace(before, missing_since=since)
+    missing = before._replace(missing_since=since)
     if now - (before.accepted_at or now) < READS_LAG:
         due = now + cadence.next_poll(0, jitter)
-        return Decision(replace(missing, due_at=due), None, "not readable yet")
+        return Decision(missing._replace(due_at=due), None, "not readable yet")
     person = NeedsPerson.LOST if now - since >= LOST_AFTER else before.needs_person
     if now - (before.accepted_at or now) > policy.deadline:
         person = NeedsPerson.LOST
-    sparse = replace(missing, due_at=now + cadence.SPARSE, needs_person=person)
+    sparse = missing._replace(due_at=now + cadence.SPARSE, needs_person=person)
     return Decision(sparse, None, "the provider does not know the task")
 
 
@@ -398,8 +395,7 @@ def _unreadable(before: Submission, seen: Submission, task: Task, now: int) -> D
         # The task exists whatever its price: it must not be sent again.
         event = Event.PROCESS
         state = State.PROCESSING
-    after = replace(
-        seen,
+    after = seen._replace(
         state=state,
         hold_nanos=max(before.hold_nanos, seen.hold_nanos),
         needs_person=NeedsPerson.COST_UNREADABLE,
@@ -414,8 +410,7 @@ def _unreadable(before: Submission, seen: Submission, task: Task, now: int) -> D
 def _lose(before: Submission, lost: Lost, detail: Detail, *, due_at: int) -> Decision:
     conflicts = before.conflicts + 1 if lost is Lost.CONFLICT else 0
     person = NeedsPerson.IDEMPOTENCY_CONFLICT if conflicts >= MAX_CONFLICTS else before.needs_person
-    after = replace(
-        _explained(before, lost.value, detail),
+    after = _explained(before, lost.value, detail)._replace(
         state=State.UNKNOWN,
         unresolved=True,
         conflicts=conflicts,
@@ -440,9 +435,9 @@ def _costless(
     explained = _explained(before, code, detail)
     note = f"nothing charged by this try ({code}): {detail.message}"
     if before.unresolved:
-        after = replace(explained, state=State.UNKNOWN, due_at=due)
+        after = explained._replace(state=State.UNKNOWN, due_at=due)
         return Decision(after, Event.LOSE, note, gate=gate)
-    after = replace(explained, state=State.PENDING, hold_nanos=0, first_sent_at=None, due_at=due)
+    after = explained._replace(state=State.PENDING, hold_nanos=0, first_sent_at=None, due_at=due)
     return Decision(after, Event.RELEASE, note, gate=gate)
 
 
@@ -455,20 +450,19 @@ def _gated(
     others_passed: bool,
 ) -> Decision:
     """Close the gate; or, where others pass and this one is refused again, blame the row."""
-    counted = replace(before, gated_at=now, gatings=before.gatings + 1)
+    counted = before._replace(gated_at=now, gatings=before.gatings + 1)
     # Others may all be done: then only the row itself can tell that it is the row.
     stubborn = reason is GateReason.FORBIDDEN and counted.gatings >= MAX_FORBIDDEN
     if stubborn or (before.gated_at is not None and others_passed):
         decision = _costless(counted, reason.value, detail, now=now, jitter=jitter)
-        alone = replace(decision.after, needs_person=NeedsPerson.REFUSED_ALONE)
-        return replace(decision, after=alone)
+        alone = decision.after._replace(needs_person=NeedsPerson.REFUSED_ALONE)
+        return decision._replace(after=alone)
     order = GateOrder(reason, detail, None)
     return _costless(counted, reason.value, detail, now=now, jitter=0, gate=order)
 
 
 def _explained(before: Submission, code: str, detail: Detail) -> Submission:
-    return replace(
-        before,
+    return before._replace(
         error_code=code,
         error_message=detail.message or None,
         error_text=detail.text or None,

@@ -5,8 +5,6 @@ Each function returns the Decision to write, or None where the verdict does not 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from orchestrator.domain.money import Cost
 from orchestrator.domain.outcome import TaskStatus
 from orchestrator.domain.states import POLLED, Event, State
@@ -23,8 +21,8 @@ def ask_again(before: Submission, *, now: int, policy: Policy) -> Decision | Non
         return None
     if not key_trusted(before, now=now, policy=policy):
         return None
-    after = replace(
-        before, needs_person=None, conflicts=0, lapses=0, gated_at=None, gatings=0, due_at=now
+    after = before._replace(
+        needs_person=None, conflicts=0, lapses=0, gated_at=None, gatings=0, due_at=now
     )
     return Decision(after, None, "a person has it asked again under the same key")
 
@@ -34,8 +32,7 @@ def adopt(before: Submission, task_id: str, *, now: int) -> Decision | None:
     if before.state not in (State.UNKNOWN, State.SUBMITTING, *POLLED):
         return None
     polled = before.state in POLLED
-    after = replace(
-        before,
+    after = before._replace(
         state=before.state if polled else State.QUEUED,
         task_id=task_id,
         unresolved=False,
@@ -54,8 +51,7 @@ def adopt(before: Submission, task_id: str, *, now: int) -> Decision | None:
 def not_charged(before: Submission, *, now: int) -> Decision | None:
     """No money was taken. What was never seen may be sent anew; a task that was is over."""
     if before.state is State.UNKNOWN:
-        after = replace(
-            before,
+        after = before._replace(
             state=State.PENDING,
             unresolved=False,
             first_sent_at=None,
@@ -109,8 +105,7 @@ def _end(
     if before.raw_status == TaskStatus.CANCELLED and before.state in POLLED:
         state, event = State.CANCELLED, Event.CANCEL
     succeeded = state is State.SUCCEEDED
-    after = replace(
-        before,
+    after = before._replace(
         state=state,
         unresolved=False,
         hold_nanos=0,

@@ -199,15 +199,14 @@ class ProviderClient:
         keys of `classify.FAILURES` when not even a status came.
         """
         status: httpx.Response | None = None
+        headers: dict[str, str] = {}
         body = bytearray()
         broken: Lost | None = None
         try:
             async with asyncio.timeout(self._timeouts.total):
                 status = await self._transport.handle_async_request(request)
-                try:
-                    broken = await _read(status, body)
-                finally:
-                    await status.aclose()
+                headers = _texts(status.headers)
+                broken = await _read(status, "content-encoding" in headers, body)
         except _FAILURES as error:
             if status is None:
                 raise
@@ -215,7 +214,7 @@ class ProviderClient:
             broken = failure if isinstance(failure, Lost) else Lost.CONNECTION
         return Answer(
             status=status.status_code,
-            headers=_texts(status.headers),
+            headers=headers,
             body=self._blotted(status.status_code, bytes(body)),
             broken=broken,
             now=self._clock(),
@@ -239,8 +238,9 @@ def _parse(base_url: str) -> httpx.URL:
 
 
 def _per_step(timeouts: Timeouts) -> httpx.Timeout:
+    """None for reading and writing, which are within the whole exchange's time."""
     waiting = timeouts.total / 2
-    return httpx.Timeout(timeouts.total, connect=min(timeouts.connect, waiting), pool=waiting)
+    return httpx.Timeout(None, connect=min(timeouts.connect, waiting), pool=waiting)
 
 
 def _path_of(task_id: str) -> str | None:
@@ -272,16 +272,18 @@ class _Pieces(httpx.AsyncByteStream):
             yield self._body[start : start + _PIECE]
 
 
-async def _read(response: httpx.Response, body: bytearray) -> Lost | None:
-    """Fill `body` up to MAX_BODY; the answer says whether it is whole."""
-    encoded = "content-encoding" in response.headers
+async def _read(response: httpx.Response, encoded: bool, body: bytearray) -> Lost | None:
+    """Fill `body` up to MAX_BODY and let the connection go; the answer says whether it is whole."""
     # What is not encoded needs none of the response's own care.
-    stream = response.aiter_bytes() if encoded else cast("httpx.AsyncByteStream", response.stream)
-    async for chunk in stream:
-        body += chunk
-        if len(body) > MAX_BODY:
-            del body[MAX_BODY:]
-            return Lost.UNREADABLE
+    stream = cast("httpx.AsyncByteStream", response.stream)
+    try:
+        async for chunk in response.aiter_bytes() if encoded else stream:
+            body += chunk
+            if len(body) > MAX_BODY:
+                del body[MAX_BODY:]
+                return Lost.UNREADABLE
+    finally:
+        await stream.aclose()
     return None
 
 

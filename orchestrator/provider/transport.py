@@ -19,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from multidict import istr
 
 from orchestrator.errors import ConfigError
 
@@ -61,9 +62,10 @@ class _Stream(httpx.AsyncByteStream):
         self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        content = self._response.content
         try:
-            async for chunk in self._response.content.iter_any():
-                yield chunk
+            while not content.at_eof():
+                yield await content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise (told_truthfully(error) or error) from error
 
@@ -76,6 +78,12 @@ def _content(request: httpx.Request) -> bytes | AsyncIterator[bytes] | None:
     if isinstance(request.stream, httpx.ByteStream):
         return next(iter(request.stream)) or None
     return aiter(cast("httpx.AsyncByteStream", request.stream))
+
+
+@lru_cache(maxsize=64)
+def _name(name: bytes) -> istr:
+    """A header's name as aiohttp's dictionaries take it, without lowering it each time."""
+    return istr(name.decode())
 
 
 @lru_cache(maxsize=4)
@@ -107,7 +115,7 @@ class TruthfulTransport(AiohttpTransport):
             response = await self.client.request(
                 request.method,
                 str(request.url),
-                headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
+                headers=[(_name(name), value.decode()) for name, value in request.headers.raw],
                 data=_content(request),
                 allow_redirects=False,
                 timeout=_timeout(**request.extensions["timeout"]),

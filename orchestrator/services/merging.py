@@ -7,7 +7,7 @@ The merge is monotonic (orchestrator.domain.recovery), so it may be repeated, an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 from orchestrator.domain.recovery import Told, claimed, merge, without_row
@@ -107,7 +107,7 @@ def expired(decision: Decision, now: int, policy: Policy) -> Decision:
         or key_trusted(life, now=now, policy=policy)
     ):
         return decision
-    return replace(decision, after=expire_key(life).after)
+    return decision._replace(after=expire_key(life).after)
 
 
 def _worked_on(stored: Stored, decision: Decision, now: int) -> bool:

@@ -56,8 +56,7 @@ class Chunk:
     """The fingerprint of the API key that it is to be sent with."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An item that may be claimed, with what its submission's key is made of."""
 
     item_id: int
@@ -82,8 +81,9 @@ class Claimed:
 
 _ITEM = [
     t.items.c.id.label("item_id"),
-    *(t.items.c[name] for name in Candidate.__dataclass_fields__ if name in t.items.c),
+    *(t.items.c[name] for name in Candidate._fields if name in t.items.c),
 ]
+"""The fields of a Candidate, all but its input; the state is the last of them."""
 _CLAIMABLE = t.said_of("items", t.CLAIMABLE)
 _UNKNOWN = t.said_of("items", t.UNKNOWN)
 """Spelt out, as the index of it is: else every row that waits would be looked at."""
@@ -294,12 +294,11 @@ def candidates(tx: Tx, item_ids: Sequence[int]) -> list[Candidate]:
     Of one batch: ids in a message from before the database went back may be other rows' by now.
     """
     query = _CANDIDATES_LOCKED if tx.locks_rows else _CANDIDATES
-    rows = tx.conn.execute(query, {"ids": list(item_ids)})
-    found = [dict(row) for row in rows.mappings()]
-    found = [row for row in found if row["batch_id"] == found[0]["batch_id"]]
-    wholes = inputs.whole(tx, [(row["input_json"], row.pop("image")) for row in found])
+    rows = tx.conn.execute(query, {"ids": list(item_ids)}).all()
+    found = [row for row in rows if row.batch_id == rows[0].batch_id]
+    wholes = inputs.whole(tx, [(row.input_json, row.image) for row in found])
     return [
-        Candidate(**(row | {"state": State(row["state"]), "input_json": input_json}))
+        Candidate._make((*row[: len(_ITEM) - 1], State(row.state), input_json))
         for row, input_json in zip(found, wholes, strict=True)
     ]
 

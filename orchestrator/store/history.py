@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from enum import StrEnum
-from operator import attrgetter
+from typing import NamedTuple
 
 from sqlalchemy import insert, literal, select
 from sqlalchemy.sql import ColumnElement
@@ -15,8 +14,7 @@ from orchestrator.store import tables as t
 from orchestrator.store.engine import Tx, insert_many
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One thing that happened; `detail` is a sentence for people."""
 
     batch_id: int
@@ -27,19 +25,20 @@ class Entry:
     detail: str | None = None
 
 
-_FIELDS = [field.name for field in fields(Entry)]
-_COLUMNS = ["at", "actor", *_FIELDS]
-_values = attrgetter(*_FIELDS)
+_COLUMNS = ["at", "actor", *Entry._fields]
 
 
-def _values_of(entry: Entry) -> tuple[object, ...]:
-    """The entry's columns; plain text for its words, which no driver has to know."""
-    return tuple(str(v) if isinstance(v, StrEnum) else v for v in _values(entry))
+def _plain(word: str | None) -> str | None:
+    """Plain text, which every driver knows."""
+    return str(word) if isinstance(word, StrEnum) else word
 
 
 def append(tx: Tx, actor: str, entries: Sequence[Entry]) -> None:
     if entries:
-        rows = ((tx.now, actor, *_values_of(entry)) for entry in entries)
+        rows = (
+            (tx.now, actor, batch_id, _plain(event), item_id, submission_id, _plain(state), detail)
+            for batch_id, event, item_id, submission_id, state, detail in entries
+        )
         insert_many(tx, t.history, _COLUMNS, rows)
 
 

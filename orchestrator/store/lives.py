@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
+from typing import NamedTuple
 
 from sqlalchemy import (
     BindParameter,
@@ -26,7 +27,7 @@ from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Row, Tx, insert_ignoring, insert_many, update_many
 from orchestrator.store.history import Entry
 
-_LIFE = tuple(field.name for field in fields(Submission))
+_LIFE = Submission._fields
 _S = t.submissions.c
 _IDENTITY_NAMES = (
     *("batch_id", "item_id", "generation"),
@@ -66,8 +67,7 @@ class Lease:
     owner: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A submission as read: what identifies it, its lease, and its life."""
 
     id: int
@@ -83,15 +83,12 @@ class Stored:
 
 
 _identity_of = attrgetter(*_IDENTITY_NAMES)
-_life_values = attrgetter(*_LIFE)
-
-
 _WORDS = tuple(_LIFE.index(name) for name in ("state", "needs_person", "error_code"))
 
 
 def _life_of(life: Submission) -> tuple[object, ...]:
     """A life's columns; plain text for its words, which no driver has to know."""
-    values = list(_life_values(life))
+    values = list(life)
     for at in _WORDS:
         if values[at] is not None:
             values[at] = str(values[at])
@@ -99,11 +96,11 @@ def _life_of(life: Submission) -> tuple[object, ...]:
 
 
 def _stored(row: Row) -> Stored:
-    values = dict(row._mapping)  # noqa: SLF001 SQLAlchemy's public name for it
-    life = {name: values.pop(name) for name in _LIFE}
-    life["state"] = State(life["state"])
-    life["needs_person"] = NeedsPerson(life["needs_person"]) if life["needs_person"] else None
-    return Stored(**values, life=Submission(**life))
+    """What is selected as `_COLUMNS`."""
+    life = Submission._make(row[-len(_LIFE) :])
+    person = NeedsPerson(life.needs_person) if life.needs_person else None
+    life = life._replace(state=State(life.state), needs_person=person)
+    return Stored._make((*row[: -len(_LIFE)], life))
 
 
 def _read(
@@ -135,9 +132,9 @@ def still_leased(tx: Tx, token: str, ids: Iterable[int]) -> set[int]:
 def create(tx: Tx, new: Stored) -> Stored:
     """A new submission of an item, without a lease; who speaks for the item stays as it is."""
     values = {name: getattr(new, name) for name in _IDENTITY_NAMES}
-    statement = insert(t.submissions).values(**values, **asdict(new.life))
+    statement = insert(t.submissions).values(**values, **new.life._asdict())
     made = int(tx.conn.execute(statement.returning(_S.id)).scalar_one())
-    return replace(new, id=made)
+    return new._replace(id=made)
 
 
 def create_leased(tx: Tx, fresh: Sequence[Stored], lease: Lease) -> list[Stored]:
@@ -149,7 +146,7 @@ def create_leased(tx: Tx, fresh: Sequence[Stored], lease: Lease) -> list[Stored]
     insert_many(tx, t.submissions, (*_IDENTITY_NAMES, *_LEASE, *_LIFE), rows)
     found = tx.conn.execute(_MADE, {"token": lease.token})
     made = {(item_id, generation): id_ for item_id, generation, id_ in found}
-    return [replace(new, id=made[new.item_id, new.generation]) for new in fresh]
+    return [new._replace(id=made[new.item_id, new.generation]) for new in fresh]
 
 
 def lease(tx: Tx, again: Stored, *, owner: str) -> None:
@@ -162,7 +159,7 @@ def lease(tx: Tx, again: Stored, *, owner: str) -> None:
             lease_token=again.lease_token,
             lease_until=again.lease_until,
             lease_owner=owner,
-            **asdict(again.life),
+            **again.life._asdict(),
         )
     )
 

@@ -7,7 +7,7 @@ its outputs say so only then: nobody finds them before, and a reading that is gi
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from sqlalchemy import (
     Select,
@@ -173,7 +173,7 @@ def staged(tx: Tx, batch_id: int, revision_id: int, row_keys: Sequence[str]) -> 
 
 def put(tx: Tx, batch_id: int, wanted: Sequence[Reuse]) -> None:
     """Give staged rows what they take over."""
-    life = asdict(TAKEN_OVER)
+    life = TAKEN_OVER._asdict()
     rows = [
         life
         | {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from orchestrator.domain.outcome import TaskStatus
@@ -95,7 +93,7 @@ def test_a_success_that_was_given_up_on_ends_the_row_wherever_its_retry_stands(
     lost = shelf.buy("a", LOST)
     settled = accept_double_charge(lost.life, now=shelf.clock.now)
     assert settled is not None
-    given_up = shelf.record(lost, replace(settled, after=replace(settled.after, task_id="task_0")))
+    given_up = shelf.record(lost, settled._replace(after=settled.after._replace(task_id="task_0")))
     retry(shelf, "a")
     if again != "pending":
         shelf.buy("a", LOST if again == "unknown" else FAILED)

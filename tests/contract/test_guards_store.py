@@ -140,7 +140,7 @@ def test_a_decision_about_a_state_that_has_moved_writes_nothing(shelf: Shelf) ->
     assert verdict is not None
     settled = shelf.record(lost, verdict)
     assert settled.lease_token == lost.lease_token, "only the state tells the two apart"
-    late = replace(verdict, after=replace(lost.life, tries=9))
+    late = verdict._replace(after=lost.life._replace(tries=9))
     with shelf.store.write() as tx:
         lives._write(tx, [(lost, late)])
     assert shelf.stored("a/0") == settled

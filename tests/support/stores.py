@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
@@ -185,7 +185,7 @@ class Shelf:
     def flag(self, stored: Stored, code: NeedsPerson) -> Stored:
         """Have it wait for a person."""
         return self.record(
-            stored, Decision(replace(stored.life, needs_person=code), None, "a person must look")
+            stored, Decision(stored.life._replace(needs_person=code), None, "a person must look")
         )
 
     def stored(self, key: str) -> Stored:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -42,7 +41,7 @@ HOUR = 3_600_000
 POLICY = Policy(deadline=6 * HOUR, retention=24 * HOUR)
 DETAIL = Detail(message="no")
 SENT = claim(Submission(State.PENDING), now=NOW - HOUR, hold_nanos=7)
-POLLED = replace(SENT, state=State.PROCESSING, task_id="task_1", accepted_at=NOW - HOUR)
+POLLED = SENT._replace(state=State.PROCESSING, task_id="task_1", accepted_at=NOW - HOUR)
 TASK = Task("task_1", TaskStatus.PROCESSING, "processing")
 
 Lapse = Callable[[Submission], Decision]
@@ -66,14 +65,14 @@ LAPSES = pytest.mark.parametrize(
 def test_only_the_last_death_in_a_row_sets_a_row_aside(
     before: Submission, die: Lapse, earlier: int
 ) -> None:
-    after = die(replace(before, lapses=earlier)).after
+    after = die(before._replace(lapses=earlier)).after
     assert after.lapses == earlier + 1
     poisoned = earlier + 1 >= POISON_AFTER
     assert after.needs_person is (NeedsPerson.POISON if poisoned else None)
 
 
 def test_a_lost_submit_may_have_been_charged() -> None:
-    decision = lapse_now(replace(SENT, conflicts=2))
+    decision = lapse_now(SENT._replace(conflicts=2))
     assert (decision.event, decision.after.state) == (Event.LOSE, State.UNKNOWN)
     assert decision.after.unresolved
     assert (decision.after.hold_nanos, decision.after.first_sent_at) == (7, NOW - HOUR)
@@ -82,18 +81,18 @@ def test_a_lost_submit_may_have_been_charged() -> None:
 
 
 def test_a_lost_poll_changes_nothing_but_its_count() -> None:
-    assert lapse_poll_now(POLLED).after == replace(POLLED, lapses=1, due_at=NOW)
+    assert lapse_poll_now(POLLED).after == POLLED._replace(lapses=1, due_at=NOW)
     assert lapse_poll_now(POLLED).event is None
 
 
 def test_a_task_that_was_set_aside_is_still_asked_about_now_and_then() -> None:
-    after = lapse_poll_now(replace(POLLED, lapses=POISON_AFTER - 1)).after
+    after = lapse_poll_now(POLLED._replace(lapses=POISON_AFTER - 1)).after
     assert after.due_at == NOW + cadence.SPARSE
 
 
 @LAPSES
 def test_another_question_to_a_person_outlives_a_death(before: Submission, die: Lapse) -> None:
-    asked = replace(before, needs_person=NeedsPerson.COST_UNREADABLE)
+    asked = before._replace(needs_person=NeedsPerson.COST_UNREADABLE)
     assert die(asked).after.needs_person is NeedsPerson.COST_UNREADABLE
 
 
@@ -109,7 +108,7 @@ def test_another_question_to_a_person_outlives_a_death(before: Submission, die: 
     ids=lambda outcome: type(outcome).__name__,
 )
 def test_any_answer_to_a_submit_shows_a_worker_that_lived(outcome: SubmitOutcome | NotSent) -> None:
-    before = replace(SENT, lapses=POISON_AFTER - 1)
+    before = SENT._replace(lapses=POISON_AFTER - 1)
     decision = after_submit(
         before, outcome, now=NOW, policy=POLICY, jitter=0.5, others_passed=False
     )
@@ -122,11 +121,11 @@ def test_any_answer_to_a_submit_shows_a_worker_that_lived(outcome: SubmitOutcome
     ids=lambda outcome: type(outcome).__name__,
 )
 def test_any_answer_to_a_poll_shows_a_worker_that_lived(outcome: PollOutcome) -> None:
-    before = replace(POLLED, lapses=POISON_AFTER - 1)
+    before = POLLED._replace(lapses=POISON_AFTER - 1)
     assert after_poll(before, outcome, now=NOW, policy=POLICY, jitter=0.5).after.lapses == 0
 
 
 def test_news_of_a_task_that_was_set_aside_takes_it_up_again() -> None:
-    before = replace(POLLED, lapses=POISON_AFTER, needs_person=NeedsPerson.POISON)
+    before = POLLED._replace(lapses=POISON_AFTER, needs_person=NeedsPerson.POISON)
     after = after_poll(before, Accepted(TASK), now=NOW, policy=POLICY, jitter=0.5).after
     assert (after.lapses, after.needs_person) == (0, None)

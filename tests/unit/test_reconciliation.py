@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from orchestrator.domain.money import parse_amount
@@ -28,8 +26,8 @@ COST = parse_amount("0.0414")
 URL = "http://videos/1.mp4"
 K = Kind
 OURS = Submission(State.SUCCEEDED, task_id="task_1", actual_nanos=COST.nanos, actual_text=COST.text)
-ASSUMED = replace(OURS, actual_nanos=None, actual_text=None, assumed_nanos=COST.nanos)
-GIVEN_UP = replace(ASSUMED, state=State.FAILED, error_code=SETTLED, error_message="a person says")
+ASSUMED = OURS._replace(actual_nanos=None, actual_text=None, assumed_nanos=COST.nanos)
+GIVEN_UP = ASSUMED._replace(state=State.FAILED, error_code=SETTLED, error_message="a person says")
 OPEN = sorted(SUBMISSION_STATES - TERMINAL)
 SILENT: list[PollOutcome] = [
     AskLater(Detail(message="no answer")),
@@ -63,7 +61,7 @@ TABLE: list[tuple[Submission, PollOutcome, list[Finding]]] = [
     (ASSUMED, theirs(), [Finding(K.ASSUMED, "cost_actual", "0.0414", "0.0414")]),
     (ASSUMED, theirs(cost_actual=None), [Finding(K.ASSUMED, "cost_actual", "0.0414", None)]),
     (
-        replace(ASSUMED, assumed_nanos=None),
+        ASSUMED._replace(assumed_nanos=None),
         theirs(),
         [Finding(K.ASSUMED, "cost_actual", None, "0.0414")],
     ),
@@ -75,12 +73,12 @@ TABLE: list[tuple[Submission, PollOutcome, list[Finding]]] = [
     (OURS, theirs(videos=()), [Finding(K.DRIFTED, "video_urls", URL, "")]),
     (OURS, theirs(videos=(f"{URL}?signature=new",)), []),
     (
-        replace(OURS, state=State.FAILED),
+        OURS._replace(state=State.FAILED),
         theirs(),
         [Finding(K.DRIFTED, "state", "failed", "succeeded")],
     ),
     (
-        replace(OURS, state=State.CANCELLED),
+        OURS._replace(state=State.CANCELLED),
         theirs(TaskStatus.PROCESSING),
         [Finding(K.DRIFTED, "state", "cancelled", "processing")],
     ),
@@ -98,7 +96,7 @@ def test_every_difference_is_found_and_nothing_else(
 
 
 def test_several_differences_are_all_told() -> None:
-    ours = replace(OURS, actual_text="0.05")
+    ours = OURS._replace(actual_text="0.05")
     found = compare(ours, [], theirs(raw_status="finished"))
     assert [one.field for one in found] == ["state", "cost_actual", "video_urls"]
 
@@ -112,15 +110,15 @@ def test_a_task_that_is_open_here_may_be_further_there(state: State) -> None:
 
 @pytest.mark.parametrize("state", sorted(SUBMISSION_STATES))
 def test_only_an_end_learns_the_cost_that_was_assumed(state: State) -> None:
-    ours = replace(ASSUMED, state=state)
+    ours = ASSUMED._replace(state=state)
     decision = learn(ours, theirs(), now=NOW)
     if state not in TERMINAL:
         assert decision is None
         return
     assert decision is not None
     assert decision.event is None
-    assert decision.after == replace(
-        ours, actual_nanos=COST.nanos, actual_text=COST.text, assumed_nanos=None
+    assert decision.after == ours._replace(
+        actual_nanos=COST.nanos, actual_text=COST.text, assumed_nanos=None
     )
 
 
@@ -152,12 +150,12 @@ def test_a_success_that_a_person_gave_up_on_is_taken_over(cost: object) -> None:
 
 
 def test_a_persons_cost_stays_where_the_provider_names_none() -> None:
-    paid = replace(GIVEN_UP, actual_nanos=5, actual_text="0.000000005", assumed_nanos=None)
+    paid = GIVEN_UP._replace(actual_nanos=5, actual_text="0.000000005", assumed_nanos=None)
     decision = learn(paid, theirs(cost_actual=None), now=NOW)
     assert decision is not None
     assert (decision.after.actual_nanos, decision.after.assumed_nanos) == (5, None)
 
 
 def test_a_failure_that_the_provider_told_is_not_turned_into_a_success() -> None:
-    failed = replace(OURS, state=State.FAILED, error_code="nsfw")
+    failed = OURS._replace(state=State.FAILED, error_code="nsfw")
     assert learn(failed, theirs(), now=NOW) is None

@@ -49,7 +49,7 @@ def life(state: State, **given: object) -> Submission:
         usual |= {"task_id": "task_1", "accepted_at": NOW - HOUR}
     if state is State.UNKNOWN:
         usual["unresolved"] = True
-    return replace(Submission(state), **(usual | given))  # type: ignore[arg-type]
+    return Submission(state)._replace(**(usual | given))  # type: ignore[arg-type]
 
 
 def merged(before: Submission | None, word: Told) -> Decision | None:
@@ -177,7 +177,7 @@ def test_without_its_row_a_purchase_can_be_found_but_not_asked_again() -> None:
     lost, found = merged(None, told()), merged(None, WORDS["task"])
     assert lost is not None
     assert found is not None
-    assert without_row(lost).after == replace(lost.after, needs_person=NeedsPerson.ROW_MISSING)
+    assert without_row(lost).after == lost.after._replace(needs_person=NeedsPerson.ROW_MISSING)
     assert without_row(found) == found
 
 

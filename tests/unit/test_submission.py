@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +44,7 @@ POLICY = Policy(deadline=6 * HOUR, retention=24 * HOUR)
 COST = parse_amount("0.0414")
 DETAIL = Detail(status=400, message="no")
 FIRST = claim(Submission(State.PENDING), now=NOW, hold_nanos=COST.nanos)
-AGAIN = replace(FIRST, unresolved=True, first_sent_at=NOW - HOUR, tries=2)
+AGAIN = FIRST._replace(unresolved=True, first_sent_at=NOW - HOUR, tries=2)
 
 
 def task(status: TaskStatus | None, **given: object) -> Task:
@@ -139,7 +137,7 @@ def test_a_row_refused_again_while_others_pass_is_the_rows_fault() -> None:
 
 
 def test_an_accepted_task_holds_its_estimate() -> None:
-    decision = sent(replace(FIRST, hold_nanos=10**9), Accepted(task(TaskStatus.QUEUED)))
+    decision = sent(FIRST._replace(hold_nanos=10**9), Accepted(task(TaskStatus.QUEUED)))
     assert decision.after.state is State.QUEUED
     assert decision.after.hold_nanos == COST.nanos
     assert decision.price == COST

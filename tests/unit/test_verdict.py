@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -70,7 +69,7 @@ def life(state: State, **given: object) -> Submission:
     }
     if state in (State.QUEUED, State.PROCESSING):
         usual |= {"task_id": "task_1", "accepted_at": NOW - HOUR, "missing_since": NOW - HOUR}
-    return replace(Submission(state), **(usual | given))  # type: ignore[arg-type]
+    return Submission(state)._replace(**(usual | given))  # type: ignore[arg-type]
 
 
 def judged(verdict: str, before: Submission) -> Decision:
@@ -114,8 +113,8 @@ def test_asking_again_keeps_the_age_of_the_key_and_forgets_what_was_held_against
 ) -> None:
     before = life(state)
     after = judged("ask again", before).after
-    assert after == replace(
-        before, needs_person=None, conflicts=0, lapses=0, gated_at=None, due_at=NOW
+    assert after == before._replace(
+        needs_person=None, conflicts=0, lapses=0, gated_at=None, due_at=NOW
     )
 
 

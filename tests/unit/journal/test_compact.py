@@ -65,7 +65,7 @@ def here(directory: Path) -> Book:
 
 def untried(decision: Decision | None) -> Decision | None:
     """Without the number of tries, which three lines do not tell."""
-    return decision and replace(decision, after=replace(decision.after, tries=0))
+    return decision and decision._replace(after=decision.after._replace(tries=0))
 
 
 def meaning(directory: Path) -> object:
