@@ -170,8 +170,15 @@ def idempotency_key_from_json(
     generation: int,
 ) -> str:
     """`idempotency_key` of an input whose canonical JSON is at hand."""
-    before = canonical_json([key_version, namespace, batch, label, row_key, model])
-    return _sha256(f"{before[:-1]},{input_json},{generation:d}]")
+    of_batch = _of_batch(key_version, namespace, batch, label)
+    of_row = f"{encode_basestring(row_key)},{encode_basestring(model)},{input_json}"
+    return _sha256(f"[{of_batch},{of_row},{generation:d}]")
+
+
+@lru_cache(maxsize=64)
+def _of_batch(key_version: int, namespace: str, batch: str, label: str) -> str:
+    """What the keys of one batch's rows have in common, without brackets."""
+    return canonical_json([key_version, namespace, batch, label])[1:-1]
 
 
 def _sha256(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal, InvalidOperation
+from functools import lru_cache
 
 NANOS_PER_USD = 1_000_000_000
 MAX_USD = Decimal(1_000_000_000)
@@ -33,6 +34,12 @@ def parse_amount(value: str | int | Decimal) -> Cost:
     text = str(value).strip()
     if isinstance(value, bool):
         raise AmountError(f"{text} is not an amount")
+    return _parse(text)
+
+
+@lru_cache(maxsize=256)
+def _parse(text: str) -> Cost:
+    """The same few prices come with every answer."""
     try:
         amount = Decimal(text)
     except InvalidOperation:

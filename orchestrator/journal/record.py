@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 from orchestrator.journal.fields import Fields, RecordError, compact, parse
@@ -73,8 +74,12 @@ class _Known:
     extra: str = ""
 
     def fields(self) -> dict[str, object]:
-        values = ((wire, getattr(self, name), given) for name, wire, _, given in _layout(self.KIND))
-        return {wire: value for wire, value, given in values if given is MISSING or value != given}
+        get, wires, defaults = _writing(self.KIND)
+        known = dict(zip(wires, get(self), strict=True))
+        for wire, default in defaults:
+            if known[wire] == default:
+                del known[wire]
+        return known
 
     @classmethod
     def parse(cls, given: Fields) -> Self:
@@ -93,6 +98,17 @@ def _layout(kind: str) -> tuple[tuple[str, str, Callable[[Fields, str], object],
         for one in dataclasses.fields(_KINDS[kind])
         if one.name != "extra"
     )
+
+
+@cache
+def _writing(
+    kind: str,
+) -> tuple[attrgetter[tuple[object, ...]], tuple[str, ...], tuple[tuple[str, object], ...]]:
+    """All values of a record, their names in the line, and which of those are left out at what."""
+    layout = _layout(kind)
+    defaults = ((wire, default) for _, wire, _, default in layout if default is not MISSING)
+    names, wires, *_ = zip(*layout, strict=True)
+    return attrgetter(*names), wires, tuple(defaults)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,11 +262,10 @@ def to_line(record: Record) -> bytes:
     Raises RecordError for a record whose line would be longer than MAX_LINE.
     """
     kind = record.kind if isinstance(record, Unknown) else record.KIND
-    head: dict[str, object] = {"v": VERSION, "kind": kind}
-    known = head | record.fields()
-    extra = parse(record.extra) if record.extra else {}
-    newer = {name: value for name, value in extra.items() if name not in known}
-    payload = compact(known | newer).encode("ascii")
+    known: dict[str, object] = {"v": VERSION, "kind": kind, **record.fields()}
+    for name, value in parse(record.extra).items() if record.extra else ():
+        known.setdefault(name, value)
+    payload = compact(known).encode("ascii")
     line = b"%08x %b\n" % (zlib.crc32(payload), payload)
     if len(line) > MAX_LINE:
         raise RecordError(f"a {kind} record of {len(line)} bytes is too long")
