@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from orchestrator.domain.batch import Stop
@@ -93,7 +93,10 @@ class Recorder:
         self._started = desk.monotonic()
         self._probe = probe
         self._moment = moment
-        self._queue: asyncio.Queue[tuple[int, Answer] | None] = asyncio.Queue()
+        self._arrived: list[tuple[int, Answer]] = []
+        self._some = asyncio.Event()
+        """There are arrived ones, or there will be no more."""
+        self._ended = asyncio.Event()
         self._journalled: list[Decided] | None = None
         self.recorded = 0
         self.states: Counter[str] = Counter()
@@ -108,7 +111,8 @@ class Recorder:
         """What was answered cannot be recorded now: nothing more may be sent."""
 
     def put(self, submission_id: int, answer: Answer) -> None:
-        self._queue.put_nowait((submission_id, answer))
+        self._arrived.append((submission_id, answer))
+        self._some.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -117,7 +121,8 @@ class Recorder:
         try:
             yield
         finally:
-            self._queue.put_nowait(None)
+            self._ended.set()
+            self._some.set()
             try:
                 await writer
             finally:
@@ -148,16 +153,13 @@ class Recorder:
 
     async def _next_group(self) -> tuple[list[tuple[int, Answer]], bool]:
         """The next answer and what follows it within a moment; True at the end."""
-        group: list[tuple[int, Answer]] = []
-        entry = await self._queue.get()
-        try:
+        await self._some.wait()
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._moment):
-                while entry is not None:
-                    group.append(entry)
-                    entry = await self._queue.get()
-        except TimeoutError:
-            return group, False
-        return group, True
+                await self._ended.wait()
+        self._some.clear()
+        group, self._arrived = self._arrived, []
+        return group, self._ended.is_set()
 
     async def _write_out(self, group: Sequence[tuple[int, Answer]]) -> list[Decided]:
         """Record a group, however long the database is away, as long as the lease may hold."""
