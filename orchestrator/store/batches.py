@@ -27,8 +27,9 @@ from orchestrator.domain.identity import idempotency_key_from_json
 from orchestrator.domain.money import to_usd
 from orchestrator.store import history
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Row, Tx, insert_ignoring
+from orchestrator.store.engine import Row, Tx
 from orchestrator.store.history import Entry
+from orchestrator.store.many import insert_ignoring
 
 _log = logging.getLogger(__name__)
 

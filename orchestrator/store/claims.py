@@ -32,6 +32,7 @@ from orchestrator.domain.states import State
 from orchestrator.domain.submission import CLOCKS_APART, Policy, Submission, claim, key_trusted
 from orchestrator.store import batches, canaries, history, inputs, lives
 from orchestrator.store import tables as t
+from orchestrator.store.among import among
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Row, Tx
 from orchestrator.store.history import Entry
@@ -95,7 +96,6 @@ _PUBLISHED = t.items.c.revision_id.in_(
 
 
 # Asked for each chunk: made once, since making them takes longer than asking.
-_IDS: BindParameter[list[int]] = bindparam("ids", expanding=True)
 _B = t.batches.c
 _SENDABLE = (
     select(_B.id)
@@ -107,7 +107,7 @@ _SENDABLE = (
     )
     .order_by(_B.served_at, _B.id)
 )
-_OF_CHUNK = t.items.c.id.in_(_IDS)
+_OF_CHUNK = among(t.items.c.id)
 _RESERVE = update(t.items).where(_OF_CHUNK).values(due_at=bindparam("until"))
 _RELEASE = update(t.items).where(_OF_CHUNK, _CLAIMABLE).values(due_at=bindparam("now"))
 _FORGET_LOST = delete(t.chunks).where(t.chunks.c.expires_at <= bindparam("now"))

@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, Select, and_, func, select, tuple_, update
 from orchestrator.domain.states import State
 from orchestrator.store import history
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Row, Tx, insert_ignoring
+from orchestrator.store.engine import Row, Tx
 from orchestrator.store.history import Entry
+from orchestrator.store.many import insert_ignoring
 
 
 class Saving(StrEnum):

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, Engine, Table
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects import sqlite as sqlite_dialect
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from orchestrator.domain.lineage import Sighting, went_back
 from orchestrator.errors import ConfigError
@@ -163,130 +159,6 @@ def _engine(url: str, application: str, connections: int) -> Engine:
             f"PostgreSQL needs the module {error.name}, which is not installed",
             mend="Install the extra: pip install 'video-batch-orchestrator[postgres]'.",
         ) from None
-
-
-def insert_or(tx: Tx, table: Table) -> Any:
-    """INSERT in the database's own dialect, which can say what to do ON CONFLICT: both alike."""
-    dialect = postgresql if tx.locks_rows else sqlite_dialect
-    return dialect.insert(table)
-
-
-def insert_ignoring(tx: Tx, table: Table) -> Any:
-    """INSERT that passes over rows which are there already."""
-    return insert_or(tx, table).on_conflict_do_nothing()
-
-
-def insert_many(
-    tx: Tx, table: Table, columns: Sequence[str], rows: Iterable[tuple[object, ...]]
-) -> None:
-    """INSERT of many rows, as fast as the database takes them; their values are not adapted."""
-    names = ", ".join(columns)
-    if not tx.locks_rows:
-        marks = ", ".join("?" * len(columns))
-        statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"
-        tx.conn.exec_driver_sql(statement, list(rows))
-        return
-    statement = f"COPY {table.name} ({names}) FROM STDIN"
-    driver: Any = tx.conn.connection.driver_connection
-    dbapi: Any = tx.conn.dialect.dbapi
-    try:
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row(row)
-    except dbapi.Error as error:
-        raise DBAPIError(statement, None, error) from error
-
-
-def insert_or_use(
-    tx: Tx, table: Table, columns: Sequence[str], rows: Iterable[tuple[str | None, ...]]
-) -> None:
-    """`insert_many` for columns of text and `used_at`, which alone is set anew in rows there are.
-
-    In the order of the first column, the key: two who insert the same rows then never wait for each
-    other in a circle, and the index is walked one way. Whoever drops what is unused waits for its
-    rows, and sees that they are used.
-    """
-    ordered = sorted({row[0]: row for row in rows}.values(), key=lambda row: row[0] or "")
-    if not ordered:
-        return
-    names = ", ".join((*columns, "used_at"))
-    used = f"ON CONFLICT ({columns[0]}) DO UPDATE SET used_at = excluded.used_at"
-    if not tx.locks_rows:
-        marks = ", ".join("?" * len(columns))
-        statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}, {tx.now}) {used}"
-        tx.conn.exec_driver_sql(statement, ordered)
-        return
-    # One JSON text: the driver escapes each element of an array by itself, in Python.
-    fields = ", ".join(f"value->>{at}" for at in range(len(columns)))
-    tx.conn.exec_driver_sql(
-        f"INSERT INTO {table.name} ({names}) SELECT {fields}, {tx.now} "
-        f"FROM json_array_elements(%s::json) AS given (value) {used}",
-        (json.dumps(ordered, ensure_ascii=False),),
-    )
-
-
-def update_many(
-    tx: Tx,
-    table: Table,
-    put: Sequence[str],
-    match: Sequence[str],
-    rows: Sequence[tuple[object, ...]],
-    *,
-    where: str | None = None,
-) -> None:
-    """UPDATE of many rows, each with its own values: those of `put`, then those of `match`.
-
-    A row is changed where all of `match` are as given, null being equal to null, and `where` holds.
-    Values are not adapted.
-    """
-    if not rows:
-        return
-    if not tx.locks_rows:
-        statement = _update_each(table, tuple(put), tuple(match), where)
-        tx.conn.exec_driver_sql(statement, list(rows))
-        return
-    statement = _update_all(table, tuple(put), tuple(match), where)
-    names = _given(tuple(put), tuple(match))
-    given = [dict(zip(names, row, strict=True)) for row in rows]
-    # One JSON text: the driver escapes each element of an array by itself, in Python.
-    tx.conn.exec_driver_sql(statement, (json.dumps(given, ensure_ascii=False),))
-
-
-@cache
-def _update_each(
-    table: Table, put: tuple[str, ...], match: tuple[str, ...], where: str | None
-) -> str:
-    """For one row of values, to be executed for each."""
-    values = ", ".join(f"{name} = ?" for name in put)
-    fence = [f"{name} IS ?" if table.c[name].nullable else f"{name} = ?" for name in match]
-    return f"UPDATE {table.name} SET {values} WHERE {' AND '.join([*fence, *_also(where)])}"
-
-
-def _given(put: tuple[str, ...], match: tuple[str, ...]) -> list[str]:
-    return [f"put_{name}" for name in put] + [f"match_{name}" for name in match]
-
-
-@cache
-def _update_all(
-    table: Table, put: tuple[str, ...], match: tuple[str, ...], where: str | None
-) -> str:
-    """For a JSON array of objects: one statement, however many rows."""
-    values = ", ".join(f"{name} = new.put_{name}" for name in put)
-    same = {True: "IS NOT DISTINCT FROM", False: "="}
-    fence = [f"old.{name} {same[bool(table.c[name].nullable)]} new.match_{name}" for name in match]
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    types = [table.c[name].type.compile(dialect) for name in (*put, *match)]
-    pairs = zip(_given(put, match), types, strict=True)
-    columns = ", ".join(f"{name} {kind}" for name, kind in pairs)
-    return (
-        f"UPDATE {table.name} AS old SET {values} "
-        f"FROM json_to_recordset(CAST(%s AS json)) AS new({columns}) "
-        f"WHERE {' AND '.join([*fence, *_also(where)])}"
-    )
-
-
-def _also(where: str | None) -> list[str]:
-    return [] if where is None else [where]
 
 
 def safe_url(url: str) -> str:

@@ -8,7 +8,8 @@ from sqlalchemy import bindparam, or_, select, update
 
 from orchestrator.domain.outcome import GateReason
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Row, Tx, insert_ignoring
+from orchestrator.store.engine import Row, Tx
+from orchestrator.store.many import insert_ignoring
 
 ANY_MODEL = ""
 

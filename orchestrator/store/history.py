@@ -11,7 +11,8 @@ from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import Event, State
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx, insert_many
+from orchestrator.store.engine import Tx
+from orchestrator.store.many import insert_many
 
 
 class Entry(NamedTuple):

@@ -9,7 +9,8 @@ from sqlalchemy import delete, exists, select
 
 from orchestrator.domain.attachments import Image, attach, detach
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx, insert_ignoring, insert_or_use
+from orchestrator.store.engine import Tx
+from orchestrator.store.many import insert_ignoring, insert_or_use
 
 
 @dataclass(frozen=True, slots=True)

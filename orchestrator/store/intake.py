@@ -27,9 +27,10 @@ from orchestrator.domain.states import Event, State
 from orchestrator.store import counting, history, inputs, reuse, sqlite
 from orchestrator.store import tables as t
 from orchestrator.store.archive import NOTHING
-from orchestrator.store.engine import Tx, insert_many
+from orchestrator.store.engine import Tx
 from orchestrator.store.history import Entry
 from orchestrator.store.inputs import NewInput
+from orchestrator.store.many import insert_many
 
 STAGING, PUBLISHED, ABANDONED = "staging", "published", "abandoned"
 INVALID_CODE = "invalid_row"

@@ -11,7 +11,8 @@ from sqlalchemy.exc import DBAPIError
 
 from orchestrator.domain.lineage import Identity
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Row, Tx, insert_ignoring
+from orchestrator.store.engine import Row, Tx
+from orchestrator.store.many import insert_ignoring
 
 _ONE = 1
 _L = t.lineage.c

@@ -10,7 +10,6 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from sqlalchemy import (
-    BindParameter,
     Select,
     bindparam,
     func,
@@ -23,9 +22,11 @@ from orchestrator.domain.states import IN_FLIGHT, State
 from orchestrator.domain.submission import Decision, NeedsPerson, Submission
 from orchestrator.store import batches, history
 from orchestrator.store import tables as t
+from orchestrator.store.among import among
 from orchestrator.store.batches import Batch
-from orchestrator.store.engine import Row, Tx, insert_ignoring, insert_many, update_many
+from orchestrator.store.engine import Row, Tx
 from orchestrator.store.history import Entry
+from orchestrator.store.many import insert_ignoring, insert_many, update_many
 
 _LIFE = Submission._fields
 _S = t.submissions.c
@@ -49,11 +50,10 @@ _COLUMNS = [
 
 
 # Asked for each chunk: made once, since making them takes longer than asking.
-_IDS: BindParameter[list[object]] = bindparam("ids", expanding=True)
 _LEASED_NOW = _S.lease_token == bindparam("token")
-_OF_ITEMS = select(*_COLUMNS).where(_S.item_id.in_(_IDS))
+_OF_ITEMS = select(*_COLUMNS).where(among(_S.item_id))
 _OF_ITEMS_LOCKED = _OF_ITEMS.with_for_update()
-_STILL_LEASED = select(_S.id).where(_LEASED_NOW, _S.id.in_(_IDS)).order_by(_S.id)
+_STILL_LEASED = select(_S.id).where(_LEASED_NOW, among(_S.id)).order_by(_S.id)
 _STILL_LEASED_LOCKED = _STILL_LEASED.with_for_update()
 _MADE = select(_S.item_id, _S.generation, _S.id).where(_LEASED_NOW)
 
@@ -308,7 +308,7 @@ def lease_for_polling(
 
 _LEASE_DUE = (
     update(t.submissions)
-    .where(_S.id.in_(_IDS))
+    .where(among(_S.id))
     .values(lease_token=bindparam("token"), lease_until=bindparam("until"), lease_owner=None)
 )
 
@@ -422,16 +422,18 @@ def page_of_batch(tx: Tx, batch_id: int, after_id: int, limit: int) -> list[Stor
 def row_names(tx: Tx, item_ids: Sequence[int]) -> dict[int, tuple[int, str]]:
     """Item id -> (position, row key)."""
     c = t.items.c
-    query = select(c.id, c.position, c.row_key).where(c.id.in_(item_ids))
-    return {item_id: (position, row_key) for item_id, position, row_key in tx.conn.execute(query)}
+    query = select(c.id, c.position, c.row_key).where(among(c.id))
+    found = tx.conn.execute(query, {"ids": item_ids})
+    return {item_id: (position, row_key) for item_id, position, row_key in found}
 
 
 def urls_of(tx: Tx, submission_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
     """Submission id -> the URLs of its videos, in the provider's order."""
     o = t.outputs.c
-    query = select(o.submission_id, o.url).where(o.submission_id.in_(submission_ids))
+    query = select(o.submission_id, o.url).where(among(o.submission_id))
+    query = query.order_by(o.submission_id, o.ordinal)
     found: dict[int, tuple[str, ...]] = {}
-    for submission_id, url in tx.conn.execute(query.order_by(o.submission_id, o.ordinal)):
+    for submission_id, url in tx.conn.execute(query, {"ids": submission_ids}):
         found[submission_id] = (*found.get(submission_id, ()), url)
     return found
 

@@ -11,7 +11,8 @@ from sqlalchemy import select, update
 from orchestrator.domain.schedule import Kind, RunState
 from orchestrator.domain.schedule_terms import Definition
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Row, Tx, insert_ignoring
+from orchestrator.store.engine import Row, Tx
+from orchestrator.store.many import insert_ignoring
 
 _o = t.occurrences.c
 _OPEN = t.said_of("occurrences", t.OPEN_RUN)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx, insert_ignoring
+from orchestrator.store.engine import Tx
+from orchestrator.store.many import insert_ignoring
 
 FORGOTTEN_AFTER_MS = 3 * 86_400_000
 """What nobody took for so long is news no more."""

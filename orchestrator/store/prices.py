@@ -9,7 +9,8 @@ from sqlalchemy import Table, Text, bindparam, cast, literal, null, select, unio
 
 from orchestrator.domain.money import Cost
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx, insert_or
+from orchestrator.store.engine import Tx
+from orchestrator.store.many import insert_or
 
 
 @dataclass(frozen=True, slots=True)

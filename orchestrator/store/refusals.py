@@ -8,7 +8,8 @@ from sqlalchemy import bindparam, func, select
 
 from orchestrator.domain.learned_cap import Refusal
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx, insert_or
+from orchestrator.store.engine import Tx
+from orchestrator.store.many import insert_or
 
 _R = t.refusals.c
 _KNOWN = select(_R.model, _R.at, _R.number, _R.hold).where(

@@ -9,7 +9,8 @@ from sqlalchemy import delete, or_, select, update
 from orchestrator.domain.schedule import AHEAD, CatchUp, Overlap, Policy, Timetable
 from orchestrator.domain.schedule_terms import Definition
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Row, Tx, insert_ignoring
+from orchestrator.store.engine import Row, Tx
+from orchestrator.store.many import insert_ignoring
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from sqlalchemy import delete, insert, select, update
 
 from orchestrator.domain.sketch import Span
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx, insert_ignoring
+from orchestrator.store.engine import Tx
+from orchestrator.store.many import insert_ignoring
 
 _R = t.run_times.c
 _K = t.sketches.c

@@ -8,7 +8,8 @@ from sqlalchemy import delete, func, select
 
 from orchestrator.domain.fleet import About, Member, about_from
 from orchestrator.store import tables as t
-from orchestrator.store.engine import Tx, insert_or
+from orchestrator.store.engine import Tx
+from orchestrator.store.many import insert_or
 
 ALIVE_MS = 20_000
 """A worker that was not seen this long counts as gone; it says so every five seconds."""
