@@ -19,7 +19,6 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
-from multidict import istr
 
 from orchestrator.errors import ConfigError
 
@@ -80,12 +79,6 @@ def _content(request: httpx.Request) -> bytes | AsyncIterator[bytes] | None:
     return aiter(cast("httpx.AsyncByteStream", request.stream))
 
 
-@lru_cache(maxsize=64)
-def _name(name: bytes) -> istr:
-    """A header's name as aiohttp's dictionaries take it, without lowering it each time."""
-    return istr(name.decode())
-
-
 @lru_cache(maxsize=4)
 def _timeout(**seconds: float | None) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(
@@ -115,7 +108,7 @@ class TruthfulTransport(AiohttpTransport):
             response = await self.client.request(
                 request.method,
                 str(request.url),
-                headers=[(_name(name), value.decode()) for name, value in request.headers.raw],
+                headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
                 data=_content(request),
                 allow_redirects=False,
                 timeout=_timeout(**request.extensions["timeout"]),
