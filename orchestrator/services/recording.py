@@ -71,7 +71,7 @@ Decided = tuple[Stored, Decision, Answer]
 
 
 class Recorder:
-    """Collects one chunk's answers and writes them in groups under the chunk's lease.
+    """Collects one chunk's answers and writes them in groups under the chunk's lease; runs once.
 
     `held` are the submissions as they were read under that lease, at `now` by the database's clock.
     """

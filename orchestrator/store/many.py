@@ -34,12 +34,13 @@ def insert_many(
 ) -> None:
     """INSERT of many rows, as fast as the database takes them; their values are not adapted.
 
-    A column without a value in any row is left out: its default has to be null.
+    A column that may be null and has no value in any row is left out.
     """
-    values = list(zip(*rows, strict=True))
-    used = _with_values(values)
-    if not used:
+    values: list[Column] = list(zip(*rows, strict=True))
+    if not values:
         return
+    needed = {at for at, name in enumerate(columns) if not table.c[name].nullable}
+    used = sorted({*_with_values(values), *needed})
     names = ", ".join(columns[at] for at in used)
     rows = list(zip(*(values[at] for at in used), strict=True))
     if not tx.locks_rows:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
+from orchestrator.domain.submission import Submission
+from orchestrator.errors import ServiceError
+from orchestrator.store import claims, lives
 from orchestrator.store import tables as t
 from orchestrator.store.among import among
+from orchestrator.store.claims import Candidate
 from orchestrator.store.engine import Tx
+from orchestrator.store.lives import Stored
 from orchestrator.store.many import insert_many, update_many
 from tests.support.stores import Shelf
 
@@ -73,6 +78,36 @@ def test_only_what_is_as_given_is_changed_null_being_equal_to_null(shelf: Shelf)
         update_many(tx, t.history, ("detail",), ("at", "item_id"), [("later", 1, None)])
         update_many(tx, t.history, ("detail",), ("at",), [])
         assert [row[-1] for row in read(tx)] == ["later", None, "new", None]
+
+
+@pytest.mark.parametrize("unresolved", [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize("due_at", [(1 << 52, 1 << 52), (0, 1 << 52), (1, 1)])
+def test_numbers_and_truths_keep_their_types(
+    shelf: Shelf, unresolved: tuple[bool, bool], due_at: tuple[int, int]
+) -> None:
+    shelf.publish("a", "b")
+    held = [one.id for one in shelf.claim("a", "b").values()]
+    s = t.submissions.c
+    with shelf.store.write() as tx:
+        given = list(zip(unresolved, due_at, (1, 1), held, strict=True))
+        update_many(tx, t.submissions, ("unresolved", "due_at", "tries"), ("id",), given)
+        query = select(s.unresolved, s.due_at, s.tries, s.id).order_by(s.id)
+        found = [tuple(row) for row in tx.conn.execute(query)]
+    assert found == sorted(given, key=lambda row: row[-1])
+    assert {type(row[0]) for row in found} == {bool}
+
+
+def test_what_may_not_be_null_is_not_filled_with_a_default(shelf: Shelf) -> None:
+    columns = ("digest", "model", "input_json", "used_at")
+    with pytest.raises(ServiceError, match=r"(?i)null"), shelf.store.write() as tx:
+        insert_many(tx, t.inputs, columns, [("d", "m", "{}", None)])
+
+
+def test_what_is_read_by_position_is_selected_in_that_order() -> None:
+    item = [column.key for column in claims._ITEM]
+    assert [*item, "input_json"] == list(Candidate._fields)
+    stored = [column.key for column in lives._COLUMNS]
+    assert stored == [*Stored._fields[:-1], *Submission._fields]
 
 
 @pytest.mark.parametrize("ids", [[], [2], [3, 1, 99, 1], range(1, 2000)])
