@@ -35,9 +35,9 @@ class _Among(FunctionElement[Any]):
     inherit_cache = True
 
 
-def among(column: ColumnElement[int], ids: str = "ids") -> ColumnElement[bool]:
+def among(column: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether an integer column is one of the parameter `ids`."""
-    return cast("ColumnElement[bool]", _Among(column, bindparam(ids, type_=_Ids())))
+    return cast("ColumnElement[bool]", _Among(column, bindparam("ids", type_=_Ids())))
 
 
 @compiles(_Among, "postgresql")

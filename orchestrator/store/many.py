@@ -42,18 +42,17 @@ def insert_many(
     needed = {at for at, name in enumerate(columns) if not table.c[name].nullable}
     used = sorted({*_with_values(values), *needed})
     names = ", ".join(columns[at] for at in used)
-    rows = list(zip(*(values[at] for at in used), strict=True))
     if not tx.locks_rows:
         marks = ", ".join("?" * len(used))
         statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"
-        tx.conn.exec_driver_sql(statement, rows)
+        tx.conn.exec_driver_sql(statement, _rows(values, used))
         return
     statement = f"COPY {table.name} ({names}) FROM STDIN"
     driver: Any = tx.conn.connection.driver_connection
     dbapi: Any = tx.conn.dialect.dbapi
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
+            for row in _rows(values, used):
                 copy.write_row(row)
     except dbapi.Error as error:
         raise DBAPIError(statement, None, error) from error
@@ -128,8 +127,7 @@ class _Update(NamedTuple):
 
 def _update_each(tx: Tx, wanted: _Update, columns: Sequence[Column]) -> None:
     used = _with_values(columns)
-    rows = list(zip(*(columns[at] for at in used), strict=True))
-    tx.conn.exec_driver_sql(_each(wanted, tuple(used)), rows)
+    tx.conn.exec_driver_sql(_each(wanted, tuple(used)), _rows(columns, used))
 
 
 @cache
@@ -149,9 +147,8 @@ def _update_at_once(tx: Tx, wanted: _Update, columns: Sequence[Column]) -> None:
     shared = [at for at in range(len(wanted.put)) if _is_one_value(columns[at])]
     own = [at for at in range(len(columns)) if at not in shared]
     names = [f"c{at}" for at in own]
-    rows = zip(*(columns[at] for at in own), strict=True)
-    given = json.dumps([dict(zip(names, row, strict=True)) for row in rows], ensure_ascii=False)
-    values = (*(columns[at][0] for at in shared), given)
+    given = [dict(zip(names, row, strict=True)) for row in _rows(columns, own)]
+    values = (*(columns[at][0] for at in shared), json.dumps(given, ensure_ascii=False))
     tx.conn.exec_driver_sql(_at_once(wanted, tuple(shared)), values)
 
 
@@ -174,6 +171,11 @@ def _at_once(wanted: _Update, shared: tuple[int, ...]) -> str:
 def _with_values(columns: Sequence[Column]) -> list[int]:
     """Those with a value in any row; the driver of SQLite takes longer over a null than a value."""
     return [at for at, column in enumerate(columns) if column.count(None) < len(column)]
+
+
+def _rows(columns: Sequence[Column], chosen: Sequence[int]) -> list[tuple[object, ...]]:
+    """The rows' values in the chosen columns."""
+    return list(zip(*(columns[at] for at in chosen), strict=True))
 
 
 def _is_one_value(column: Column) -> bool:
