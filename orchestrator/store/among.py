@@ -1,4 +1,4 @@
-"""Conditions on ids that are given as one parameter, however many they are.
+"""Conditions on ids that are given as one parameter, or found once by a query.
 
 SQLAlchemy writes an IN of parameters anew for each call, and PostgreSQL reads it anew: with two
 hundred ids both take longer than the look-up itself.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from sqlalchemy import Dialect, bindparam
+from sqlalchemy import Dialect, Select, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -50,3 +50,28 @@ def _array(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
 def _json(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
     column, ids = (compiler.process(part, **options) for part in element.clauses)
     return f"{column} IN (SELECT value FROM json_each({ids}))"
+
+
+class _OneOf(FunctionElement[Any]):
+    inherit_cache = True
+
+
+def one_of(column: ColumnElement[int], found: Select[tuple[int]]) -> ColumnElement[bool]:
+    """Whether a column is one of the few integers that a query of its own finds.
+
+    An IN PostgreSQL may turn round: read all rows for each that the query finds, and sort them,
+    where the first few in an index's order were wanted.
+    """
+    return cast("ColumnElement[bool]", _OneOf(column, found.scalar_subquery()))
+
+
+@compiles(_OneOf, "postgresql")
+def _found_array(element: _OneOf, compiler: SQLCompiler, **options: Any) -> str:
+    column, found = (compiler.process(part, **options) for part in element.clauses)
+    return f"{column} = ANY (ARRAY{found})"
+
+
+@compiles(_OneOf, "sqlite")
+def _found_list(element: _OneOf, compiler: SQLCompiler, **options: Any) -> str:
+    column, found = (compiler.process(part, **options) for part in element.clauses)
+    return f"{column} IN {found}"

@@ -18,6 +18,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain import canary
 from orchestrator.domain.account import DEFAULT
@@ -377,10 +378,21 @@ def take_hold(tx: Tx, batch_id: int, nanos: int, *, rows: int) -> bool:
     return bool(tx.conn.execute(_TAKE_HOLD, values).rowcount)
 
 
-_OPEN_ITEM = exists().where(t.items.c.batch_id == t.batches.c.id, t.said_of("items", t.OPEN_ITEM))
+def has_open_item(batch_id: ColumnElement[int] | int) -> ColumnElement[bool]:
+    """Whether an item of a batch may still be sent, or the purchase that speaks for it runs."""
+    i, s = t.items.c, t.submissions.c
+    claimable = exists().where(i.batch_id == batch_id, t.said_of("items", t.CLAIMABLE))
+    # Looked up for one after the other: mostly the first is enough, where a join would be of all.
+    spoken_for_by = select(i.submission_id).where(i.id == s.item_id).scalar_subquery()
+    under_way = exists().where(
+        s.batch_id == batch_id, t.said_of("submissions", t.IN_FLIGHT), spoken_for_by == s.id
+    )
+    return claimable | under_way
+
+
 _FINISH_ENDED = (
     update(t.batches)
-    .where(t.batches.c.finished_at.is_(None), _PUBLISHED, ~_OPEN_ITEM)
+    .where(t.batches.c.finished_at.is_(None), _PUBLISHED, ~has_open_item(t.batches.c.id))
     .values(finished_at=bindparam("now"), stop_code=None, stop_message=None)
     .returning(t.batches.c.id)
 )

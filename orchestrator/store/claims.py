@@ -32,7 +32,7 @@ from orchestrator.domain.states import State
 from orchestrator.domain.submission import CLOCKS_APART, Policy, Submission, claim, key_trusted
 from orchestrator.store import batches, canaries, history, inputs, lives
 from orchestrator.store import tables as t
-from orchestrator.store.among import among
+from orchestrator.store.among import among, one_of
 from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Row, Tx
 from orchestrator.store.history import Entry
@@ -88,10 +88,12 @@ _ITEM = [
 _CLAIMABLE = t.said_of("items", t.CLAIMABLE)
 _UNKNOWN = t.said_of("items", t.UNKNOWN)
 """Spelt out, as the index of it is: else every row that waits would be looked at."""
-_PUBLISHED = t.items.c.revision_id.in_(
-    select(t.revisions.c.id).where(
-        t.revisions.c.batch_id == t.items.c.batch_id, t.revisions.c.state == "published"
-    )
+_PUBLISHED = (
+    select(t.revisions.c.state).where(t.revisions.c.id == t.items.c.revision_id).scalar_subquery()
+    == "published"
+)
+_PUBLISHED_OF_BATCH = select(t.revisions.c.id).where(
+    t.revisions.c.batch_id == bindparam("batch"), t.revisions.c.state == "published"
 )
 
 
@@ -178,7 +180,8 @@ def _next_items(
         select(c.id, c.position, c.price_class, c.state, lapses, t.submissions.c.account)
         .join_from(t.items, t.submissions, t.submissions.c.id == c.submission_id, isouter=True)
         .where(c.batch_id == bindparam("batch"), c.due_at <= bindparam("now"))
-        .where(_UNKNOWN if state is State.UNKNOWN else _CLAIMABLE, _PUBLISHED)
+        .where(_UNKNOWN if state is State.UNKNOWN else _CLAIMABLE)
+        .where(one_of(c.revision_id, _PUBLISHED_OF_BATCH))
         .order_by(c.position)
         .limit(bindparam("most"))
     )

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ColumnElement
 
 from orchestrator.domain.states import Event, State
-from orchestrator.store import counting, history, inputs, reuse, sqlite
+from orchestrator.store import batches, counting, history, inputs, reuse, sqlite
 from orchestrator.store import tables as t
 from orchestrator.store.archive import NOTHING
 from orchestrator.store.engine import Tx
@@ -393,8 +393,7 @@ def publish(
     )
     if reusing:
         reuse.publish(tx, revision_id, actor=actor)
-    open_items = exists().where(t.items.c.batch_id == batch_id, t.said_of("items", t.OPEN_ITEM))
-    reopened = tx.conn.execute(select(open_items)).scalar_one()
+    reopened = tx.conn.execute(select(batches.has_open_item(batch_id))).scalar_one()
     b = t.batches.c
     tx.conn.execute(
         update(t.batches)

@@ -164,13 +164,6 @@ def lease(tx: Tx, again: Stored, *, owner: str) -> None:
     )
 
 
-def mark_items(tx: Tx, item_ids: Sequence[int], state: State) -> None:
-    if item_ids:
-        tx.conn.execute(
-            update(t.items).where(t.items.c.id.in_(item_ids)).values(state=state, updated_at=tx.now)
-        )
-
-
 def speak_for_items(tx: Tx, claimed: Sequence[Stored]) -> None:
     """Items that are about to be sent, and the submissions that speak for them from now on."""
     update_many(

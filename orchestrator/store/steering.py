@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import exists, or_, select, update
+from sqlalchemy import and_, exists, or_, select, update
 
 from orchestrator.domain.batch import Wanted
 from orchestrator.domain.states import Event, State
 from orchestrator.store import history
 from orchestrator.store import tables as t
+from orchestrator.store.batches import has_open_item
 from orchestrator.store.engine import Tx
 from orchestrator.store.history import Entry
 
 CANCELLED_CODE = "cancelled_before_sending"
 """The error code of items that a cancel took back; only these come back with a resume."""
-_ENDED_BADLY = (State.FAILED, State.CANCELLED, State.REJECTED)
 _HAS_INPUT = exists().where(t.inputs.c.digest == t.items.c.digest)
 """What it would be sent with: an archive drops it in the end."""
+_RETRYABLE = and_(t.said_of("items", t.ENDED_BADLY), t.items.c.state != State.INVALID, _HAS_INPUT)
+"""Its first part spelt out, as the index of just these is."""
 
 
 def want(tx: Tx, batch_id: int, wanted: Wanted, *, actor: str, detail: str = "") -> None:
@@ -46,11 +48,10 @@ def want_as_of(
 
 def reopen_if_open(tx: Tx, batch_id: int) -> None:
     """A batch with an open item is not finished, whatever it was taken for."""
-    open_item = exists().where(t.items.c.batch_id == batch_id, t.said_of("items", t.OPEN_ITEM))
     b = t.batches.c
     tx.conn.execute(
         update(t.batches)
-        .where(b.id == batch_id, b.finished_at.is_not(None), open_item)
+        .where(b.id == batch_id, b.finished_at.is_not(None), has_open_item(batch_id))
         .values(finished_at=None, archived_at=None)
     )
 
@@ -58,7 +59,8 @@ def reopen_if_open(tx: Tx, batch_id: int) -> None:
 def withdraw_unsent(tx: Tx, batch_id: int, *, actor: str) -> int:
     """Take back every pending item of a cancelled batch; returns how many."""
     c = t.items.c
-    where = (c.batch_id == batch_id) & (c.state == State.PENDING)
+    claimable = t.said_of("items", t.CLAIMABLE)
+    where = (c.batch_id == batch_id) & claimable & (c.state == State.PENDING)
     history.append_each(tx, actor, where, event=Event.WITHDRAW, state=State.WITHDRAWN)
     return tx.conn.execute(
         update(t.items)
@@ -122,7 +124,7 @@ def retryable(
     c = t.items.c
     query = (
         select(c.id, c.price_class, c.generation)
-        .where(c.batch_id == batch_id, c.state.in_(_ENDED_BADLY), _HAS_INPUT)
+        .where(c.batch_id == batch_id, _RETRYABLE)
         .order_by(c.position)
     )
     if codes:
@@ -148,7 +150,7 @@ def retry(tx: Tx, batch_id: int, item_ids: Sequence[int], *, actor: str) -> int:
     retried = 0
     for start in range(0, len(item_ids), _GROUP):
         group = item_ids[start : start + _GROUP]
-        where = c.id.in_(group) & (c.batch_id == batch_id) & c.state.in_(_ENDED_BADLY) & _HAS_INPUT
+        where = c.id.in_(group) & (c.batch_id == batch_id) & _RETRYABLE
         history.append_each(tx, actor, where, event=Event.RETRY, state=State.PENDING)
         retried += tx.conn.execute(update(t.items).where(where).values(**_anew(tx))).rowcount
     if retried:

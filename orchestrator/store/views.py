@@ -165,10 +165,7 @@ def failures(tx: Tx, batch_id: int) -> list[tuple[str, str, str, int]]:
         select(
             c.state, func.coalesce(c.error_code, c.state), func.max(c.error_message), func.count()
         )
-        .where(
-            c.batch_id == batch_id,
-            c.state.in_([State.FAILED, State.CANCELLED, State.REJECTED, State.INVALID]),
-        )
+        .where(c.batch_id == batch_id, t.said_of("items", t.ENDED_BADLY))
         .group_by(c.state, func.coalesce(c.error_code, c.state))
         .order_by(func.count().desc())
     )

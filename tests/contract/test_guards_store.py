@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from orchestrator.domain.batch import Stop, Wanted
 from orchestrator.domain.in_flight import Room
 from orchestrator.domain.outcome import GateReason, TaskStatus
-from orchestrator.domain.states import TERMINAL, State
+from orchestrator.domain.states import SUBMISSION_STATES, TERMINAL, State
 from orchestrator.domain.submission import lapse_poll
 from orchestrator.domain.verdict import accept_double_charge
 from orchestrator.store import (
@@ -28,7 +29,7 @@ from orchestrator.store import (
 from orchestrator.store import tables as t
 from orchestrator.store.engine import Tx
 from orchestrator.store.intake import Staged
-from orchestrator.store.lives import Lease
+from orchestrator.store.lives import Lease, Stored
 from tests.support.stores import (
     LOST,
     POLICY,
@@ -326,11 +327,29 @@ def test_only_living_workers_that_submit_are_counted(shelf: Shelf) -> None:
 def test_a_batch_ends_when_no_row_is_open(shelf: Shelf, state: State) -> None:
     shelf.publish("a", "b")
     shelf.buy("b", SUCCEEDED)
-    item_id = shelf.item("a").item_id
+    spoken = shelf.buy("a", accepted(TaskStatus.QUEUED))
     with shelf.store.write() as tx:
-        lives.mark_items(tx, [item_id], state)
+        tx.conn.execute(update(t.items).where(t.items.c.id == spoken.item_id).values(state=state))
+        mark(tx, spoken, state if state in SUBMISSION_STATES else S.REJECTED)
         ended = [one.id for one in batches.finish_ended(tx)]
     assert ended == ([shelf.batch_id] if state in TERMINAL else [])
+
+
+def mark(tx: Tx, stored: Stored, state: State) -> None:
+    s = t.submissions.c
+    tx.conn.execute(update(t.submissions).where(s.id == stored.id).values(state=state))
+
+
+def test_a_purchase_that_speaks_for_no_row_keeps_no_batch_open(shelf: Shelf) -> None:
+    shelf.publish("a")
+    first = shelf.buy("a", accepted(TaskStatus.FAILED))
+    with shelf.store.write() as tx:
+        steering.retry(tx, shelf.batch_id, [first.item_id], actor="me")
+        assert batches.finish_ended(tx) == []
+    shelf.buy("a", SUCCEEDED)
+    with shelf.store.write() as tx:
+        mark(tx, first, S.QUEUED)
+        assert [one.id for one in batches.finish_ended(tx)] == [shelf.batch_id]
 
 
 def test_a_batch_that_is_still_being_read_does_not_end(shelf: Shelf) -> None:

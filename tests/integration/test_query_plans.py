@@ -30,11 +30,12 @@ from orchestrator.services import (
     submission,
 )
 from orchestrator.services.measuring import Measurer
-from orchestrator.store import batches, claims, workers
+from orchestrator.store import batches, claims, steering, views, workers
 from orchestrator.store.claims import Chunk
 from orchestrator.store.engine import Store
 from tests.support import finished
-from tests.support.postgres import fresh_database, postgres_server
+from tests.support.migrated import migrated_on
+from tests.support.postgres import postgres_server
 from tests.support.shop import Shop, accept
 
 FINISHED = 20_000
@@ -59,7 +60,7 @@ def postgres() -> Iterator[str]:
 def shop(request: pytest.FixtureRequest, tmp_path: Path, broker: str) -> Iterator[Shop]:
     url = None
     if request.param == "postgresql":
-        url = fresh_database(request.getfixturevalue("postgres"))
+        url = migrated_on(request.getfixturevalue("postgres"))
     made = Shop(tmp_path, broker, accept, url=url)
     limit = InFlight(1_000, {"kling-v2-6": 900})
     ours = Account("default", "acc", requests_per_second=500, in_flight=limit)
@@ -153,6 +154,18 @@ def test_no_hot_query_reads_a_whole_table(shop: Shop) -> None:
     assert not bad, f"{len(bad)} of {len(seen)}:\n\n" + "\n\n".join(bad)
 
 
+def plan_of(store: Store, seen: dict[str, Any], words: str, *, sorted_reads: bool = True) -> str:
+    """The plan of the one statement with these words. Not `sorted_reads`: where there are so few
+    rows that reading and sorting them looks as cheap as an index."""
+    ((statement, parameters),) = [one for one in seen.items() if words in one[0]]
+    prefix = "EXPLAIN QUERY PLAN " if store.is_sqlite else "EXPLAIN "
+    with store.engine.connect() as conn:
+        if not (sorted_reads or store.is_sqlite):
+            conn.exec_driver_sql("SET enable_bitmapscan = off")
+        lines = conn.exec_driver_sql(prefix + statement, parameters).all()
+    return "\n".join(str(line[-1]) for line in lines)
+
+
 _COVERED = {
     "sqlite": "SEARCH submissions USING INDEX submissions_in_flight_of (account=?)",
     "postgresql": "Index Only Scan using submissions_in_flight_of",
@@ -163,15 +176,7 @@ def test_what_is_in_flight_is_counted_in_an_index_of_just_that(shop: Shop) -> No
     fill(shop)
     with watched(shop.store) as seen, shop.store.read() as tx:
         assert claims.in_flight(tx, "acc") == {}
-    ((statement, parameters),) = [one for one in seen.items() if "price_class" in one[0]]
-    prefix = "EXPLAIN QUERY PLAN " if shop.store.is_sqlite else "EXPLAIN "
-    with shop.store.engine.connect() as conn:
-        # So few rows that a sorted read looks as cheap as an indexed one.
-        if not shop.store.is_sqlite:
-            conn.exec_driver_sql("SET enable_bitmapscan = off")
-        plan = "\n".join(
-            str(line[-1]) for line in conn.exec_driver_sql(prefix + statement, parameters).all()
-        )
+    plan = plan_of(shop.store, seen, "price_class", sorted_reads=False)
     assert _COVERED[shop.store.engine.dialect.name] in plan
 
 
@@ -181,8 +186,56 @@ def test_what_is_asked_again_is_found_without_looking_at_what_waits(shop: Shop) 
         tx.conn.execute(text("ANALYZE"))
     with watched(shop.store) as seen, shop.store.read() as tx:
         assert claims.next_items(tx, batch.id, 50, state=State.UNKNOWN, accounts=["acc"]) == []
-    ((statement, parameters),) = [one for one in seen.items() if "FROM items" in one[0]]
-    prefix = "EXPLAIN QUERY PLAN " if shop.store.is_sqlite else "EXPLAIN "
-    with shop.store.engine.connect() as conn:
-        plan = str(conn.exec_driver_sql(prefix + statement, parameters).all())
+    plan = plan_of(shop.store, seen, "FROM items")
     assert "items_unknown" in plan, plan
+
+
+@pytest.mark.parametrize("told", ["nothing", "of what was before", "when most is sent"])
+def test_the_next_rows_are_read_in_their_order_and_no_others(shop: Shop, told: str) -> None:
+    """Whatever the database was told of its rows, and when."""
+    sent = "UPDATE items SET state = 'queued', submission_id = id WHERE position <= "
+    for name in ("before", "and before"):
+        shop.submit(3_000, name=name)
+    with shop.store.write() as tx:
+        tx.conn.execute(text(f"{sent} 3000"))
+    if told == "of what was before":
+        finished.analyse(shop.store)
+    batch = shop.submit(3_000, name="waiting")
+    with shop.store.write() as tx:
+        tx.conn.execute(text(f"{sent} 2700"))
+    if told == "when most is sent":
+        finished.analyse(shop.store)
+    with watched(shop.store) as seen, shop.store.read() as tx:
+        found = claims.next_items(tx, batch.id, 50, state=State.PENDING)
+    assert [one.position for one in found] == list(range(2701, 2751))
+    plan = plan_of(shop.store, seen, "FROM items")
+    assert "items_claimable" in plan, plan
+    assert not re.search("Sort|Bitmap Heap Scan on items|TEMP B-TREE", plan), plan
+
+
+def test_why_rows_failed_is_read_of_those_alone(shop: Shop) -> None:
+    batch = shop.submit(2_000, name="mostly fine")
+    with shop.store.write() as tx:
+        tx.conn.execute(text("UPDATE items SET state = 'succeeded'"))
+        tx.conn.execute(text("UPDATE items SET state = 'failed' WHERE position < 4"))
+    with watched(shop.store) as seen, shop.store.read() as tx:
+        assert [number for *_, number in views.failures(tx, batch.id)] == [3]
+        steering.retryable(tx, batch.id, codes=[], rows=[], max_generations=3)
+    for words in ("error_message", "items.generation"):
+        plan = plan_of(shop.store, seen, words)
+        assert "items_ended_badly" in plan, plan
+
+
+def test_a_reserved_row_stays_on_its_page(shop: Shop) -> None:
+    """Where it moves, each index of items gets an entry for it."""
+    if shop.store.is_sqlite:
+        pytest.skip("a row of SQLite has no versions")
+    batch = shop.submit(500, name="waiting")
+    pages = text("SELECT id, (ctid::text::point)[0] FROM items ORDER BY id")
+    with shop.store.write() as tx:
+        before = tx.conn.execute(pages).all()
+        ids = [item.item_id for item in claims.next_items(tx, batch.id, 500)]
+        chunk = Chunk("c", batch.id, "waiting", tuple(ids), 1, 500)
+        claims.reserve(tx, chunk, until=tx.now + 1)
+        assert tx.conn.execute(pages).all() == before
+    assert len(before) == 500
