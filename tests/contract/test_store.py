@@ -48,7 +48,8 @@ from orchestrator.store.engine import Store
 from orchestrator.store.intake import Difference, Staged
 from orchestrator.store.lives import Lease
 from tests.support.counted import counts as counts_of
-from tests.support.postgres import fresh_database, postgres_server
+from tests.support.migrated import migrated_on
+from tests.support.postgres import postgres_server
 
 PRICE = parse_amount("0.0414")
 POLICY = Policy(deadline=3_600_000, retention=86_400_000)
@@ -81,7 +82,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Itera
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'store.db'}"
     else:
-        url = fresh_database(request.getfixturevalue("postgres"))
+        url = migrated_on(request.getfixturevalue("postgres"))
     opened = Store(url, clock=clock)
     schema.upgrade(opened)
     yield opened

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.benchmarks import history
-from tests.support.postgres import fresh_database, postgres_server
+from tests.support.migrated import migrated_on
+from tests.support.postgres import postgres_server
 from tests.support.shop import Shop, accept
 from tests.support.valkey import short_directory, valkey_server
 
@@ -20,7 +21,7 @@ def test_finished_rows_make_no_operation_touch_more_pages(tmp_path: Path) -> Non
         for number in (FEW, MANY):
             folder = tmp_path / str(number)
             folder.mkdir()
-            shop = Shop(folder, str(broker.url), accept, url=fresh_database(server))
+            shop = Shop(folder, str(broker.url), accept, url=migrated_on(server))
             try:
                 found.append(history.measure(shop, number, rounds=2))
             finally:

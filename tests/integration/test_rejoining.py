@@ -21,7 +21,8 @@ from orchestrator.store import batches, lineage, workers
 from orchestrator.store.batches import Batch
 from orchestrator.store.claims import Chunk
 from orchestrator.store.engine import Store
-from tests.support.postgres import fresh_database, postgres_server
+from tests.support.migrated import migrated_on
+from tests.support.postgres import postgres_server
 from tests.support.shop import Shop, accept
 
 
@@ -35,7 +36,7 @@ def shop(tmp_path: Path, broker: str) -> Iterator[Shop]:
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
     with postgres_server() as url:
-        yield fresh_database(url)
+        yield migrated_on(url)
 
 
 class Kept:

@@ -18,7 +18,8 @@ from orchestrator.store.batches import Batch
 from orchestrator.store.engine import Store
 from tests.benchmarks.history import pages
 from tests.support.finished import analyse
-from tests.support.postgres import fresh_database, postgres_server
+from tests.support.migrated import migrated_on
+from tests.support.postgres import postgres_server
 from tests.support.shop import Shop, accept
 
 FEW, MANY = 600, 6_000
@@ -119,7 +120,7 @@ def test_it_costs_the_same(
         folder.mkdir()
         url = None
         if database == "postgresql":
-            url = fresh_database(request.getfixturevalue("postgres"))
+            url = migrated_on(request.getfixturevalue("postgres"))
         shop = Shop(folder, broker, accept, url=url)
         try:
             found.append(figures_of(shop, rows))

@@ -87,10 +87,10 @@ def stop_at_once(server: Any) -> None:
             time.sleep(0.02)
 
 
-def fresh_database(server_url: str, *, name: str | None = None) -> str:
-    """The URL of a new, empty database."""
-    name = name or f"test_{os.getpid()}_{next(_numbers)}"
-    statement(server_url, f"CREATE DATABASE {name}")
+def fresh_database(server_url: str, *, template: str = "template1") -> str:
+    """The URL of a new database; it is as `template` is, which is empty if no other is named."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    statement(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     return make_url(server_url).set(database=name).render_as_string(hide_password=False)
 
 

@@ -10,7 +10,7 @@ import random
 import tempfile
 import tracemalloc
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 
@@ -228,32 +228,34 @@ def test_things_that_are_no_files(tmp_path: Path) -> None:
         assert caught.value.mend
 
 
-def _large() -> dict[str, bytes]:
-    wide = ",".join(f"c{n}" for n in range(100_000))
-    own = ",".join(f"x_{n}" for n in range(100_000))
-    cell = "x" * 10 * MB
-    return {
-        "wide.csv": f"prompt,{wide}\nA\n".encode(),
-        "own.csv": f"prompt,{own}\nA\n".encode(),
-        "cell.csv": f"prompt\n{cell}\n".encode(),
-        "cell.jsonl": f'{{"prompt": "{cell}"}}\n'.encode(),
-        "cell.yaml": f"prompts: [{cell[:MB // 4]}]\n".encode(),
-        "keys.jsonl": json.dumps({"prompt": "a"} | {f"x_{n}": n for n in range(100_000)}).encode(),
-        "deep.yaml": b"prompts: " + b"[" * 100_000,
-        "bomb.csv.gz": gzip.compress(b"prompt\n" + b"a" * (80 * MB)),
-        "seeds.yaml": b"prompts: [a]\nseeds: {count: 1000000}\nexclude: [{seed: 5}]\nsize: 4:3\n"
-        b"takes: 3\n",
-        "takes.yaml": b"takes: 1000\nprompts: [" + b"a, " * 999 + b"a]\nmodes: [std, pro]\n",
-        "braces.yaml": b"rows: t.csv\nprompt: '" + b"{" * 99_999 + b"'\n",
-    }  # fmt: skip
+def _named(count: int, before: str) -> str:
+    return ",".join(f"{before}{n}" for n in range(count))
 
 
-@pytest.mark.parametrize("name", list(_large()))
+_CELL = "x" * 10 * MB
+_LARGE: dict[str, Callable[[], str | bytes]] = {
+    "wide.csv": lambda: f"prompt,{_named(100_000, 'c')}\nA\n",
+    "own.csv": lambda: f"prompt,{_named(100_000, 'x_')}\nA\n",
+    "cell.csv": lambda: f"prompt\n{_CELL}\n",
+    "cell.jsonl": lambda: f'{{"prompt": "{_CELL}"}}\n',
+    "cell.yaml": lambda: f"prompts: [{_CELL[: MB // 4]}]\n",
+    "keys.jsonl": lambda: json.dumps({"prompt": "a"} | {f"x_{n}": n for n in range(100_000)}),
+    "deep.yaml": lambda: "prompts: " + "[" * 100_000,
+    "bomb.csv.gz": lambda: gzip.compress(b"prompt\n" + b"a" * (80 * MB)),
+    "seeds.yaml": lambda: (
+        "prompts: [a]\nseeds: {count: 1000000}\nexclude: [{seed: 5}]\nsize: 4:3\ntakes: 3\n"
+    ),
+    "takes.yaml": lambda: "takes: 1000\nprompts: [" + "a, " * 999 + "a]\nmodes: [std, pro]\n",
+    "braces.yaml": lambda: "rows: t.csv\nprompt: '" + "{" * 99_999 + "'\n",
+}
+
+
+@pytest.mark.parametrize("name", list(_LARGE))
 def test_large_and_twisted_files_are_bounded(tmp_path: Path, name: str) -> None:
-    content = _large()[name]
     (tmp_path / "t.csv").write_text("a\nb\n")
     path = tmp_path / name
-    path.write_bytes(content)
+    content = _LARGE[name]()
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
     tracemalloc.start()
     try:
         check(path)
