@@ -11,7 +11,7 @@ import redis
 
 from orchestrator import places
 from orchestrator.errors import OrchestratorError
-from orchestrator.runtime import make_context, redis_url
+from orchestrator.runtime import make_context
 from orchestrator.services.measuring import Measurer
 from orchestrator.settings import Settings
 from orchestrator.store import schema
@@ -68,7 +68,7 @@ def make_exporter(settings: Settings) -> Exporter:
         places.installation_id(settings.data_dir)
     store = Store(settings.database_url)
     broker = redis.Redis.from_url(
-        redis_url(settings), socket_connect_timeout=_BROKER_SECONDS, socket_timeout=_BROKER_SECONDS
+        settings.redis_url, socket_connect_timeout=_BROKER_SECONDS, socket_timeout=_BROKER_SECONDS
     )
     measurer = Measurer(make_context(settings, store), lambda: queues.depths(broker, QUEUES))
     return Exporter(store, broker, measurer)

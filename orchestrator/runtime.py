@@ -118,7 +118,7 @@ def check_servers(settings: Settings, *, database: bool = True) -> list[Finding]
         finally:
             store.close()
     if not settings.embedded_broker:
-        said = broker.about(redis_url(settings))
+        said = broker.about(settings.redis_url)
         found += refuse_bad([*broker_server.fit_to_work(said), *broker_server.safety(said)])
     return found
 
@@ -238,7 +238,7 @@ def _limiters(settings: Settings) -> dict[str, RateLimiter]:
 
     from orchestrator.limits import RateLimiter
 
-    server = redis.asyncio.Redis.from_url(redis_url(settings))
+    server = redis.asyncio.Redis.from_url(settings.redis_url)
     return {
         account.id: RateLimiter(
             server,
@@ -291,18 +291,3 @@ def _client(settings: Settings) -> ProviderClient:
 
 def _burst(rate: float | None) -> int:
     return max(1, round(rate / 5)) if rate else 1
-
-
-def redis_url(settings: Settings) -> str:
-    """The broker's URL in the Redis client's spelling. Raises ConfigError for Sentinel."""
-    url = settings.broker_url
-    if url.startswith("redis+socket://"):
-        path, _, query = url.removeprefix("redis+socket://").partition("?")
-        options = dict(part.partition("=")[::2] for part in query.split("&") if part)
-        return f"unix://{path}?db={options.get('virtual_host', '0').strip('/') or '0'}"
-    if url.startswith("sentinel"):
-        raise ConfigError(
-            "the rate limiter cannot use a sentinel:// broker yet",
-            mend="Give ORCHESTRATOR_BROKER_URL the address of the Redis server itself.",
-        )
-    return url

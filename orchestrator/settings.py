@@ -221,6 +221,21 @@ class Settings(BaseSettings):
             return self.broker_url_setting.get_secret_value()
         return f"redis+socket://{self.broker_socket}?virtual_host=0"
 
+    @property
+    def redis_url(self) -> str:
+        """The broker's URL in the Redis client's spelling. Raises ConfigError for Sentinel."""
+        url = self.broker_url
+        if url.startswith("redis+socket://"):
+            path, _, query = url.removeprefix("redis+socket://").partition("?")
+            options = dict(part.partition("=")[::2] for part in query.split("&") if part)
+            return f"unix://{path}?db={options.get('virtual_host', '0').strip('/') or '0'}"
+        if url.startswith("sentinel"):
+            raise ConfigError(
+                "the rate limiter cannot use a sentinel:// broker yet",
+                mend="Give ORCHESTRATOR_BROKER_URL the address of the Redis server itself.",
+            )
+        return url
+
     @cached_property
     def journal_dir(self) -> Path:
         return self.journal_dir_setting or places.default_journal_dir(self.installation)

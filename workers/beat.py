@@ -1,4 +1,4 @@
-"""Beat's scheduler as Celery has it, with a sign that it turns, and without idle turns."""
+"""Beat's scheduler as Celery has it: signs that it turns, hears nudges, and turns when it must."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 from celery.beat import PersistentScheduler
 
+from orchestrator.nudges import Listener
 from orchestrator.services import presence
 from orchestrator.settings import load_settings
+from workers.config import DISPATCH, TICKS
 
 SIGN_SECONDS = 5.0
 
@@ -22,12 +24,16 @@ class SigningScheduler(PersistentScheduler):
         self._name: str | None = None
         self._lock = -1
         self._signed = 0.0
+        self._nudges = Listener(load_settings())
         super().__init__(*args, **kwargs)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         self._sign()
         seconds: float = super().tick(*args, **kwargs)
-        return seconds
+        if seconds <= 0 or not self._nudges.wait(seconds):
+            return 0
+        self.send_task(DISPATCH, queue=TICKS, headers={"nudged": True}, producer=self.producer)
+        return 0
 
     def adjust(self, n: Any, drift: float = 0.0) -> Any:
         """Sleep until the next tick is due; Celery spins for the last 10 ms of it."""
@@ -42,6 +48,7 @@ class SigningScheduler(PersistentScheduler):
             presence.bury(self._folder, [self._name])
             os.close(self._lock)
             self._name = None
+        self._nudges.close()
         super().close()
 
     def _sign(self) -> None:

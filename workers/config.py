@@ -10,8 +10,9 @@ from celery.schedules import schedstate, schedule
 from orchestrator.settings import Settings
 
 SUBMIT, POLL, TICKS = "submit", "poll", "ticks"
+DISPATCH = "workers.dispatch"
 TICK_SECONDS = {
-    "workers.dispatch": 1.0,
+    DISPATCH: 1.0,
     "workers.poll": 1.0,
     "workers.finish": 1.0,
     "workers.rescue": 2.0,

@@ -20,7 +20,7 @@ from orchestrator.services import (
 from orchestrator.store.claims import Chunk
 from workers import progress
 from workers.app import app
-from workers.config import POLL, SUBMIT
+from workers.config import DISPATCH, POLL, SUBMIT
 from workers.process import current
 from workers.verbs import Tick, Verb
 
@@ -56,7 +56,7 @@ def poll_chunk(token: str, account: str) -> int:
     return process.work(polling.run_chunk(desk, token, refill=refill))
 
 
-@app.task(base=Tick, name="workers.dispatch", send_events=False)
+@app.task(base=Tick, name=DISPATCH, send_events=False)
 def dispatch_tick() -> int:
     return dispatch.run_once(current().context, publish_submit)
 

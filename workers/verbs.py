@@ -50,7 +50,8 @@ class Verb(Task):
 
 
 class Tick(Verb):
-    """A task that beats send. One that comes right after another did has nothing to do.
+    """A task that beats send. One that comes right after another did has nothing to do, unless it
+    was nudged: then something has changed since.
 
     So a queue that grew while no worker ran is gone in no time, whatever the beats' and the
     workers' clocks say: messages that expire do so by the sender's clock.
@@ -63,7 +64,8 @@ class Tick(Verb):
         if self.request.origin:
             _heard[self.request.origin] = now
         last = _ran.get(self.name)
-        if last is not None and now - last < _FRESH_SHARE * TICK_SECONDS[self.name]:
+        nudged = self.request.get("nudged", False)
+        if last is not None and not nudged and now - last < _FRESH_SHARE * TICK_SECONDS[self.name]:
             return None
         _ran[self.name] = now
         return self.run(*args, **kwargs)

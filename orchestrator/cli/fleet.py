@@ -13,7 +13,7 @@ from orchestrator.domain.findings import Finding, bad, ok, warning
 from orchestrator.domain.fleet import Member
 from orchestrator.errors import OrchestratorError
 from orchestrator.limits import server as broker
-from orchestrator.runtime import open_store, redis_url
+from orchestrator.runtime import open_store
 from orchestrator.settings import DEFAULT_BASE_URL, LOOPBACK, Settings
 from orchestrator.store import schema, server, workers
 from orchestrator.store.engine import Store
@@ -86,7 +86,7 @@ def _broker(settings: Settings) -> Iterator[Finding]:
             "Set ORCHESTRATOR_BROKER_URL to a Redis or Valkey that all machines reach.",
         )
         return
-    yield from broker_server.safety(broker.about(redis_url(settings)))
+    yield from broker_server.safety(broker.about(settings.redis_url))
 
 
 def _secrets(_settings: Settings) -> Iterator[Finding]:

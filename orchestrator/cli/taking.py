@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator import nudges
 from orchestrator.cli import rejecting
 from orchestrator.cli.output import (
     about,
@@ -159,10 +160,16 @@ def take(
     except UsageError as error:
         # What is recorded is not undone: whoever reads "bad usage" would submit it again.
         say(f"note: {error.message}; the batch was recorded all the same")
-    if taken.difference.reused and not taken.difference.to_send:
+    _pass_on(runtime, taken)
+    return taken
+
+
+def _pass_on(runtime: Runtime, taken: Taken) -> None:
+    if taken.difference.to_send:
+        nudges.give(runtime.settings)
+    elif taken.difference.reused:
         # Perhaps nothing is left to wait for, and no worker runs that would notice.
         finishing.run_once(runtime.context)
-    return taken
 
 
 def _confirm(runtime: Runtime, proposal: Proposal, wishes: Wishes, yes: bool, starts: bool) -> bool:

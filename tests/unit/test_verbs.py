@@ -45,6 +45,14 @@ def test_a_pile_of_old_ticks_is_one_tick(tick: Tick, ran: list[int]) -> None:
     assert len(ran) == 2
 
 
+def test_a_tick_that_was_nudged_is_not_passed_over(tick: Tick, ran: list[int]) -> None:
+    for headers in ({}, {"nudged": True}, {}):
+        tick.push_request(**headers)
+        tick()
+        tick.pop_request()
+    assert len(ran) == 2
+
+
 def test_a_beat_is_heard_even_where_its_tick_is_passed_over(tick: Tick) -> None:
     for origin in ("gen1@a", "gen2@b"):
         tick.push_request(origin=origin)
