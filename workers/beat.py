@@ -32,7 +32,9 @@ class SigningScheduler(PersistentScheduler):
         seconds: float = super().tick(*args, **kwargs)
         if seconds <= 0 or not self._nudges.wait(seconds):
             return 0
-        self.send_task(DISPATCH, queue=TICKS, headers={"nudged": True}, producer=self.producer)
+        options = {"queue": TICKS, "headers": {"nudged": True}}
+        nudged = self.Entry("nudged", DISPATCH, options=options, app=self.app)
+        self.apply_entry(nudged, producer=self.producer)
         return 0
 
     def adjust(self, n: Any, drift: float = 0.0) -> Any:
@@ -44,11 +46,11 @@ class SigningScheduler(PersistentScheduler):
         return old_schedules is not None and new_schedules is not None
 
     def close(self) -> None:
+        """Called by a signal's handler too, in the middle of a wait: that ends with the process."""
         if self._name is not None:
             presence.bury(self._folder, [self._name])
             os.close(self._lock)
             self._name = None
-        self._nudges.close()
         super().close()
 
     def _sign(self) -> None:
