@@ -17,7 +17,7 @@ _PATIENCE_SECONDS = 1.0
 
 
 def give(settings: Settings) -> None:
-    """Tell the beats that listen; no more than a second is spent on it."""
+    """Tell the beats that listen; a broker that does not answer is given up after a second."""
     if settings.embedded_broker and not settings.broker_socket.exists():
         return
     server = _server(settings)
