@@ -1,4 +1,4 @@
-"""room: writing an item touches fewer indexes, and on PostgreSQL mostly none"""
+"""room: writing an item touches fewer indexes; reserving one on PostgreSQL touches none"""
 
 from __future__ import annotations
 
