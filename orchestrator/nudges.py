@@ -7,6 +7,7 @@ goes on as if there were none.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from orchestrator.errors import ConfigError
@@ -21,14 +22,12 @@ def give(settings: Settings) -> None:
     if settings.embedded_broker and not settings.broker_socket.exists():
         return
     server = _server(settings)
-    if server is not None:
-        import redis
+    if server is None:
+        return
+    import redis
 
-        try:
-            with server:
-                server.publish(CHANNEL, b"")
-        except (redis.RedisError, OSError):
-            return
+    with suppress(redis.RedisError, OSError), server:
+        server.publish(CHANNEL, b"")
 
 
 class Listener:

@@ -24,7 +24,8 @@ class SigningScheduler(PersistentScheduler):
         self._name: str | None = None
         self._lock = -1
         self._signed = 0.0
-        self._nudges = Listener(load_settings())
+        self._settings = load_settings()
+        self._nudges = Listener(self._settings)
         super().__init__(*args, **kwargs)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
@@ -55,7 +56,7 @@ class SigningScheduler(PersistentScheduler):
 
     def _sign(self) -> None:
         if self._name is None:
-            self._folder = load_settings().beats_dir
+            self._folder = self._settings.beats_dir
             presence.bury(self._folder, presence.dead(self._folder))
             self._name, self._lock = presence.announce(self._folder)
         if time.monotonic() - self._signed >= SIGN_SECONDS:

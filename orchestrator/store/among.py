@@ -40,18 +40,6 @@ def among(column: ColumnElement[int]) -> ColumnElement[bool]:
     return cast("ColumnElement[bool]", _Among(column, bindparam("ids", type_=_Ids())))
 
 
-@compiles(_Among, "postgresql")
-def _array(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
-    column, ids = (compiler.process(part, **options) for part in element.clauses)
-    return f"{column} = ANY ({ids})"
-
-
-@compiles(_Among, "sqlite")
-def _json(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
-    column, ids = (compiler.process(part, **options) for part in element.clauses)
-    return f"{column} IN (SELECT value FROM json_each({ids}))"
-
-
 class _OneOf(FunctionElement[Any]):
     inherit_cache = True
 
@@ -65,13 +53,15 @@ def one_of(column: ColumnElement[int], found: Select[tuple[int]]) -> ColumnEleme
     return cast("ColumnElement[bool]", _OneOf(column, found.scalar_subquery()))
 
 
-@compiles(_OneOf, "postgresql")
-def _found_array(element: _OneOf, compiler: SQLCompiler, **options: Any) -> str:
-    column, found = (compiler.process(part, **options) for part in element.clauses)
-    return f"{column} = ANY (ARRAY{found})"
+def _write(kind: type[FunctionElement[Any]], dialect: str, form: str) -> None:
+    """How one of these conditions, its column and its values are written for a database."""
+
+    @compiles(kind, dialect)
+    def written(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
+        return form.format(*(compiler.process(part, **options) for part in element.clauses))
 
 
-@compiles(_OneOf, "sqlite")
-def _found_list(element: _OneOf, compiler: SQLCompiler, **options: Any) -> str:
-    column, found = (compiler.process(part, **options) for part in element.clauses)
-    return f"{column} IN {found}"
+_write(_Among, "postgresql", "{} = ANY ({})")
+_write(_Among, "sqlite", "{} IN (SELECT value FROM json_each({}))")
+_write(_OneOf, "postgresql", "{} = ANY (ARRAY{})")
+_write(_OneOf, "sqlite", "{} IN {}")

@@ -46,8 +46,7 @@ def choose(tx: Tx, batch_id: int, rows: int) -> None:
         select(_I.id, _I.batch_id)
         .where(
             _I.batch_id == batch_id,
-            t.said_of("items", t.CLAIMABLE),
-            _I.state == State.PENDING,
+            t.said_of("items", t.PENDING),
             _I.submission_id.is_(None),
             ~chosen,
         )
@@ -100,6 +99,5 @@ def decide(tx: Tx, batch_id: int, phase: Phase, *, actor: str, detail: str) -> N
 
 def others_wait(tx: Tx, batch_id: int) -> bool:
     """Whether rows that did not go first are still to be sent."""
-    claimable = t.said_of("items", t.CLAIMABLE)
-    waits = (_I.batch_id == batch_id) & claimable & (_I.state == State.PENDING)
+    waits = (_I.batch_id == batch_id) & t.said_of("items", t.PENDING)
     return bool(tx.conn.execute(select(exists().where(waits))).scalar_one())

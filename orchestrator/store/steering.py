@@ -58,9 +58,7 @@ def reopen_if_open(tx: Tx, batch_id: int) -> None:
 
 def withdraw_unsent(tx: Tx, batch_id: int, *, actor: str) -> int:
     """Take back every pending item of a cancelled batch; returns how many."""
-    c = t.items.c
-    claimable = t.said_of("items", t.CLAIMABLE)
-    where = (c.batch_id == batch_id) & claimable & (c.state == State.PENDING)
+    where = (t.items.c.batch_id == batch_id) & t.said_of("items", t.PENDING)
     history.append_each(tx, actor, where, event=Event.WITHDRAW, state=State.WITHDRAWN)
     return tx.conn.execute(
         update(t.items)
@@ -70,11 +68,7 @@ def withdraw_unsent(tx: Tx, batch_id: int, *, actor: str) -> int:
 
 
 # Asked every second: made once, since making it takes longer than asking.
-_LEFT = exists().where(
-    t.items.c.batch_id == t.batches.c.id,
-    t.said_of("items", t.CLAIMABLE),
-    t.items.c.state == State.PENDING,
-)
+_LEFT = exists().where(t.items.c.batch_id == t.batches.c.id, t.said_of("items", t.PENDING))
 _LEFT_OVER = select(t.batches.c.id).where(
     t.batches.c.finished_at.is_(None), t.batches.c.wanted == Wanted.CANCELLED, _LEFT
 )

@@ -35,6 +35,8 @@ SCHEMA = "0023"
 Big = BigInteger().with_variant(Integer, "sqlite")
 
 CLAIMABLE = "state IN ('pending', 'unknown')"
+# Told twice, so that the index of what is claimable serves it.
+PENDING = f"{CLAIMABLE} AND state = 'pending'"
 UNKNOWN = "state = 'unknown'"
 # An OR where there are more than two: of an IN of them SQLite makes a table for each row it writes.
 # What is always so is added: else it would take such an index for a query of one state alone.

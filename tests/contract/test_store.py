@@ -48,7 +48,7 @@ from orchestrator.store.engine import Store
 from orchestrator.store.intake import Difference, Staged
 from orchestrator.store.lives import Lease
 from tests.support.counted import counts as counts_of
-from tests.support.migrated import migrated_on
+from tests.support.migrated import migrated, migrated_on
 from tests.support.postgres import postgres_server
 
 PRICE = parse_amount("0.0414")
@@ -80,11 +80,10 @@ def postgres() -> Iterator[str]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Store]:
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'store.db'}"
+        url = migrated(tmp_path / "store.db")
     else:
         url = migrated_on(request.getfixturevalue("postgres"))
     opened = Store(url, clock=clock)
-    schema.upgrade(opened)
     yield opened
     opened.close()
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 import tests.support.stepping
-from orchestrator.store import schema
-from orchestrator.store.engine import Store
 from tests.support.installation import Installation, until
-from tests.support.postgres import fresh_database, postgres_server, statement
+from tests.support.migrated import migrated_on
+from tests.support.postgres import postgres_server, statement
 from tests.support.sandbox import Sandbox, sandbox
 from tests.support.valkey import short_directory, valkey_server
 from tests.support.zygote import Running
@@ -35,10 +34,7 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 def there(tmp_path: Path, provider: Sandbox) -> Iterator[Installation]:
     """A machine of a fleet; its processes take what `clock` says onto their clocks."""
     with postgres_server() as server, short_directory() as place, valkey_server(place) as valkey:
-        url = fresh_database(server)
-        store = Store(url)
-        schema.upgrade(store)
-        store.close()
+        url = migrated_on(server)
         extra = {
             "ORCHESTRATOR_DATABASE_URL": url,
             "ORCHESTRATOR_BROKER_URL": valkey.broker_url,

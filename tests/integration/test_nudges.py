@@ -43,6 +43,16 @@ def settings(tmp_path: Path, server: Valkey, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
+def spec(tmp_path: Path) -> str:
+    (tmp_path / "a.csv").write_text("prompt\na\n")
+    return "a.csv"
+
+
+def here(folder: Path, broker: str) -> Installation:
+    return Installation(folder, "http://127.0.0.1:9", {"ORCHESTRATOR_BROKER_URL": broker})
+
+
+@pytest.fixture
 def listener(settings: Settings) -> Iterator[nudges.Listener]:
     made = nudges.Listener(settings)
     assert not made.wait(0.1)
@@ -89,20 +99,16 @@ def test_a_beat_that_hears_one_sends_for_dispatch(settings: Settings, server: Va
     assert headers["nudged"] is True
 
 
-def test_a_submit_nudges(tmp_path: Path, settings: Settings, listener: nudges.Listener) -> None:
-    here = Installation(
-        tmp_path, "http://127.0.0.1:9", {"ORCHESTRATOR_BROKER_URL": settings.broker_url}
-    )
-    (tmp_path / "a.csv").write_text("prompt\na\n")
-    assert here.call("submit", "a.csv").returncode == 0
+def test_a_submit_nudges(
+    tmp_path: Path, settings: Settings, listener: nudges.Listener, spec: str
+) -> None:
+    person = here(tmp_path, settings.broker_url)
+    assert person.call("submit", spec).returncode == 0
     assert listener.wait(LONG)
-    assert here.call("submit", "a.csv").returncode == 0
+    assert person.call("submit", spec).returncode == 0
     assert not listener.wait(0.1), "nothing new"
 
 
-def test_a_submit_without_a_broker_is_recorded_all_the_same(tmp_path: Path) -> None:
-    here = Installation(
-        tmp_path, "http://127.0.0.1:9", {"ORCHESTRATOR_BROKER_URL": "redis://127.0.0.1:9/0"}
-    )
-    (tmp_path / "a.csv").write_text("prompt\na\n")
-    assert "a@default" in here.call("submit", "a.csv").stdout
+def test_a_submit_without_a_broker_is_recorded_all_the_same(tmp_path: Path, spec: str) -> None:
+    person = here(tmp_path, "redis://127.0.0.1:9/0")
+    assert "a@default" in person.call("submit", spec).stdout
