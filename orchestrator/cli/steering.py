@@ -68,18 +68,21 @@ def _steer(
         steered = verb(runtime.context, journal, found)
     finally:
         journal.close()
-    _print(runtime, steered, done, json=json)
+    _end(runtime, steered, done, json=json)
     return 0
 
 
-def _print(runtime: Runtime, steered: Steered, done: str, *, json: bool) -> None:
-    """What became of the batch, and the money still in flight."""
+def _end(runtime: Runtime, steered: Steered, done: str, *, json: bool) -> None:
+    """Have what may be sent now sent at once; say what became of the batch, and its money."""
+    from orchestrator import nudges
     from orchestrator.cli import following
     from orchestrator.cli.output import dollars, plural, print_json
     from orchestrator.domain.batch import Wanted
 
     now = following.read(runtime, steered.batch)
     batch = now.batch
+    if batch.wanted is Wanted.OPEN:
+        nudges.give(runtime.settings)
     if json:
         print_json(now.as_json() | {"items": steered.items})
         return
@@ -133,7 +136,7 @@ def retry(
     if not json and plan.items:
         print(f"added cost: {about(plan.cost)}")
     done = "retried" if plan.items else "has nothing to retry"
-    _print(runtime, steered, done, json=json)
+    _end(runtime, steered, done, json=json)
     return 0
 
 

@@ -109,6 +109,18 @@ def test_a_submit_nudges(
     assert not listener.wait(0.1), "nothing new"
 
 
+def test_a_resume_nudges_and_a_pause_does_not(
+    tmp_path: Path, settings: Settings, listener: nudges.Listener, spec: str
+) -> None:
+    person = here(tmp_path, settings.broker_url)
+    assert person.call("submit", spec).returncode == 0
+    assert listener.wait(LONG)
+    assert person.call("pause", "a").returncode == 0
+    assert not listener.wait(0.1)
+    assert person.call("resume", "a").returncode == 0
+    assert listener.wait(LONG)
+
+
 def test_a_submit_without_a_broker_is_recorded_all_the_same(tmp_path: Path, spec: str) -> None:
     person = here(tmp_path, "redis://127.0.0.1:9/0")
     assert "a@default" in person.call("submit", spec).stdout
