@@ -62,9 +62,11 @@ class _Begun:
         """Whether an answer goes on with it, or begins anew."""
         if start == 0:
             return True
+        if start != self.have:
+            return False
         named = response.headers.get("etag" if self.validator[0] == '"' else "last-modified")
         same = named is None or named.removeprefix("W/") == self.validator
-        return start == self.have and same and self.total in {None, total}
+        return same and self.total in {None, total}
 
 
 class _Refused(Exception):  # noqa: N818 a decision, not an error
