@@ -46,6 +46,7 @@ def run_once(context: Context, publish: Callable[[Chunk], None]) -> int:
     if not context.accounts:
         return 0
     with context.store.write() as tx:
+        claims.dispatch_alone(tx)
         chunks = _reserve(tx, context)
     for chunk in chunks:
         publish(chunk)

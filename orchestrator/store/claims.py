@@ -124,6 +124,17 @@ _CANDIDATES = (
 _CANDIDATES_LOCKED = _CANDIDATES.with_for_update(of=t.items, skip_locked=True)
 
 
+def dispatch_alone(tx: Tx) -> None:
+    """Wait until nobody else dispatches; nobody will until this transaction ends.
+
+    Two who looked at once would take the same rows: the second would wait for the first, and its
+    chunk, of which nothing is left to be claimed, would stand in another one's place.
+    """
+    if tx.locks_rows:
+        lock = func.pg_advisory_xact_lock(func.hashtextextended("orchestrator:dispatch", 0))
+        tx.conn.execute(select(lock))
+
+
 def sendable_batches(tx: Tx) -> list[Batch]:
     """Open batches that are not stopped for good, the one served least first."""
     return [batches.get(tx, batch_id) for batch_id in tx.conn.execute(_SENDABLE).scalars()]
