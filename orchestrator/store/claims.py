@@ -68,6 +68,7 @@ class Candidate(NamedTuple):
     model: str
     price_class: str
     generation: int
+    submission_id: int | None
     state: State
     input_json: str
 
@@ -337,7 +338,8 @@ def claim_items(
     budget does not allow stays behind, and the batch is then marked as stopped by its budget once
     nothing else is held.
     """
-    found = lives.of_items(tx, [item.item_id for item in wanted])
+    # Where no submission speaks for an item, its generation has none.
+    found = lives.of_items(tx, [item.item_id for item in wanted if item.submission_id is not None])
     pairs = [(item, found.get((item.item_id, item.generation))) for item in wanted]
     ready = [pair for pair in pairs if _ready(*pair, account, policy, tx.now)]
     # A dead worker's message may come again, with rows together that are to part.

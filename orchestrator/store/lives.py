@@ -113,6 +113,8 @@ def _read(
 
 def of_items(tx: Tx, item_ids: Sequence[int]) -> dict[tuple[int, int], Stored]:
     """(item id, generation) -> submission, locked."""
+    if not item_ids:
+        return {}
     query = _OF_ITEMS_LOCKED if tx.locks_rows else _OF_ITEMS
     found = [_stored(row) for row in tx.conn.execute(query, {"ids": list(item_ids)})]
     return {(stored.item_id, stored.generation): stored for stored in found}
