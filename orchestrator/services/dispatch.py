@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -127,6 +128,12 @@ def _reserve(tx: Tx, context: Context) -> list[Chunk]:
         chunks.append(chunk)
         slots -= 1
         waiting.append(batch)
+    served: Counter[int] = Counter()
+    for chunk in chunks:
+        served[chunk.batch_id] += len(chunk.item_ids)
+    # At the end, and in one order: claims wait for whoever has written to their batch.
+    for batch_id, rows in sorted(served.items()):
+        batches.serve(tx, batch_id, rows)
     return chunks
 
 
@@ -173,7 +180,6 @@ def _next_chunk(
         account=way.account.id,
     )
     claims.reserve(tx, chunk, until=tx.now + context.timing.reserve)
-    batches.serve(tx, batch.id, len(rows))
     way.take(tx, rows)
     return chunk
 
