@@ -62,6 +62,15 @@ def said_of(table: str, condition: str) -> ColumnElement[bool]:
     return literal_column(re.sub(r"\b(\w+) (=|IN|IS)", rf"{table}.\1 \2", condition))
 
 
+def beside(table: str, condition: str) -> ColumnElement[bool]:
+    """The same for rows that something else finds: no index serves these words.
+
+    PostgreSQL believes an index to be nearly empty that was when it last looked, and reads all of
+    it for a few rows whose ids are given.
+    """
+    return literal_column(re.sub(r"\b(\w+) (=|IN)", rf"({table}.\1 || '') \2", condition))
+
+
 def _partial(name: str, where: str, *columns: str) -> Index:
     return Index(name, *columns, sqlite_where=sql(where), postgresql_where=sql(where))
 

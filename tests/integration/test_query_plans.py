@@ -172,6 +172,12 @@ _COVERED = {
 }
 
 
+_BY_ID = {
+    "sqlite": "SEARCH items USING INTEGER PRIMARY KEY",
+    "postgresql": "Index Scan using items_pkey",
+}
+
+
 def test_what_is_in_flight_is_counted_in_an_index_of_just_that(shop: Shop) -> None:
     fill(shop)
     with watched(shop.store) as seen, shop.store.read() as tx:
@@ -211,6 +217,20 @@ def test_the_next_rows_are_read_in_their_order_and_no_others(shop: Shop, told: s
     plan = plan_of(shop.store, seen, "FROM items")
     assert "items_claimable" in plan, plan
     assert not re.search("Sort|Bitmap Heap Scan on items|TEMP B-TREE", plan), plan
+
+
+def test_a_claim_reads_its_own_rows_however_many_wait(shop: Shop) -> None:
+    """Although nothing waited when the database last looked."""
+    fill(shop)
+    finished.analyse(shop.store)
+    batch = shop.submit(3_000, name="waiting")
+    with watched(shop.store) as seen, shop.store.write() as tx:
+        ids = [item.item_id for item in claims.next_items(tx, batch.id, 50)]
+        assert [item.item_id for item in claims.candidates(tx, ids)] == ids
+        claims.release(tx, ids)
+    for words in ("items.row_key", "UPDATE items"):
+        plan = plan_of(shop.store, seen, words)
+        assert _BY_ID[shop.store.engine.dialect.name] in plan, plan
 
 
 def test_why_rows_failed_is_read_of_those_alone(shop: Shop) -> None:
