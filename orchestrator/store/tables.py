@@ -28,7 +28,7 @@ from sqlmodel import Field, SQLModel
 
 from orchestrator.domain.account import DEFAULT
 
-SCHEMA = "0023"
+SCHEMA = "0024"
 """The migration that these tables are at; a test holds it against the scripts."""
 
 # SQLite counts up only an INTEGER key, PostgreSQL wants 64 bits.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -259,3 +260,19 @@ def test_a_reserved_row_stays_on_its_page(shop: Shop) -> None:
         claims.reserve(tx, chunk, until=tx.now + 1)
         assert tx.conn.execute(pages).all() == before
     assert len(before) == 500
+
+
+def test_plans_are_made_by_what_is_there_now(shop: Shop) -> None:
+    """PostgreSQL looks at its tables again long before a tenth of millions of rows has changed."""
+    if shop.store.is_sqlite:
+        pytest.skip("SQLite looks at nothing by itself")
+    fill(shop)
+    looks = text("SELECT autoanalyze_count FROM pg_stat_user_tables WHERE relname = 'submissions'")
+    with shop.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.execute(text("ALTER SYSTEM SET autovacuum_naptime = '1s'"))
+        conn.execute(text("SELECT pg_reload_conf()"))
+        conn.execute(text("ANALYZE"))
+        before = conn.execute(looks).scalar_one()
+        conn.execute(text("UPDATE submissions SET due_at = 1 WHERE id % 50 = 0"))
+        while conn.execute(looks).scalar_one() == before:
+            time.sleep(0.2)
