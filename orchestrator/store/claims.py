@@ -132,8 +132,13 @@ def dispatch_alone(tx: Tx) -> None:
     Two who looked at once would take the same rows: the second would wait for the first, and its
     chunk, of which nothing is left to be claimed, would stand in another one's place.
     """
+    _take_turns(tx, "orchestrator:dispatch")
+
+
+def _take_turns(tx: Tx, name: str) -> None:
+    """Wait until no other transaction has this name; SQLite's writers take turns as it is."""
     if tx.locks_rows:
-        lock = func.pg_advisory_xact_lock(func.hashtextextended("orchestrator:dispatch", 0))
+        lock = func.pg_advisory_xact_lock(func.hashtextextended(name, 0))
         tx.conn.execute(select(lock))
 
 
@@ -297,10 +302,7 @@ def room(tx: Tx, account: str, limit: InFlight) -> Room:
     Batches are locked one by one, so without it two claims would both count, and both pass.
     Asked after the batch is locked: whoever waits here keeps nobody waiting who is before.
     """
-    if tx.locks_rows:
-        name = f"orchestrator:in_flight:{account}"
-        lock = func.pg_advisory_xact_lock(func.hashtextextended(name, 0))
-        tx.conn.execute(select(lock))
+    _take_turns(tx, f"orchestrator:in_flight:{account}")
     return limit.room(in_flight(tx, account))
 
 

@@ -59,7 +59,7 @@ OPEN_RUN = "state IN ('waiting', 'made')"
 
 def said_of(table: str, condition: str) -> ColumnElement[bool]:
     """One of these conditions for a query; a partial index is found by the same words alone."""
-    return literal_column(re.sub(r"\b(\w+) (=|IN|IS)", rf"{table}.\1 \2", condition))
+    return _worded(condition, rf"{table}.\1")
 
 
 def beside(table: str, condition: str) -> ColumnElement[bool]:
@@ -68,7 +68,11 @@ def beside(table: str, condition: str) -> ColumnElement[bool]:
     PostgreSQL believes an index to be nearly empty that was when it last looked, and reads all of
     it for a few rows whose ids are given.
     """
-    return literal_column(re.sub(r"\b(\w+) (=|IN)", rf"({table}.\1 || '') \2", condition))
+    return _worded(condition, rf"({table}.\1 || '')")
+
+
+def _worded(condition: str, column: str) -> ColumnElement[bool]:
+    return literal_column(re.sub(r"\b(\w+) (=|IN|IS)", rf"{column} \2", condition))
 
 
 def _partial(name: str, where: str, *columns: str) -> Index:
